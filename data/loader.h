@@ -1,0 +1,85 @@
+// Batches. The order is a pure function of (seed, epoch, position): the same for every number of ranks and threads; the
+// state is three numbers and resuming is O(1).
+//
+//     data_loader *l; MN_TRY(data_loader_open(&l, &cfg, (data_state){seed, 0, 0}));
+//     const data_batch *b; MN_TRY(data_loader_next(l, &b));     // waits; borrowed until release
+//     ... b->field[i] is the local part of field l's info.field[i], rows plan rows ...
+//     data_loader_release(l, b);
+//
+// Rows: a global batch has cfg.batch rows; a rank has the plan's ceil(batch / world) rows (rounded up to even when
+// mixup is on), rows [first_row, first_row + rows) of the global batch; rows that do not exist have weight 0.
+// Mixup pairs neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank.
+// Threading: one consumer; worker threads inside.
+#ifndef DATA_LOADER_H
+#define DATA_LOADER_H
+
+#include "nn/base/err.h"
+#include "nn/base/shape.h"
+
+#define DATA_MAX_FIELDS 8
+
+typedef struct data_state {
+    uint64_t seed;
+    int64_t epoch, position; // position: samples of this epoch already handed out, over all ranks
+} data_state;
+
+typedef struct data_field { // one input of the graph
+    char name[32];          // "image", "mask", "expr", "weight", ...
+    mn_dtype dtype;
+    mn_shape shape; // of one row
+} data_field;
+
+// A source of samples: index -> one sample. No position, no shuffle, no rank. Implementations: data/frames.c (shards),
+// data/sound.c (audio around labelled frames), data/windows.c (feature sequences).
+typedef struct data_set data_set;
+typedef struct data_set_ops {
+    const char *name;
+    // Fills field[i] (the row's memory) for sample `index`. Everything random comes from (seed, epoch, row): row is the
+    // global position in the epoch. Thread safe. scratch: this thread's own, cfg-sized by the set.
+    mn_err (*read)(data_set *s, int64_t index, uint64_t seed, int64_t epoch, int64_t row, void *const *field);
+    uint64_t (*id)(const data_set *s, int64_t index); // part << 48 | record in manifest order
+    void (*close)(data_set *s);
+} data_set_ops;
+struct data_set { // first member of every implementation
+    const data_set_ops *ops;
+    int64_t count;
+    int n_fields;
+    data_field field[DATA_MAX_FIELDS];
+    int weight_field; // field that carries the row weights: zeroed by the loader for rows that do not exist
+    uint64_t digest;  // of everything that decides its samples: manifests, selection, options
+};
+
+typedef struct data_loader_cfg {
+    data_set *set;                   // borrowed
+    int64_t batch;                   // global
+    int rank, world, threads, ahead; // ahead: batches prepared in advance
+    int train;                       // 1: shuffled, drops the last partial batch; 0: in order, the tail is padded
+    int pairs;                       // 1: rows per rank even (mixup)
+    double mixup_alpha;              // > 0: Beta(alpha, alpha) once per batch, applied to the fields in mixup_fields
+    unsigned mixup_fields;           // bit i: f32 field i is mixed linearly
+    const double *weights; // NULL: every sample once per epoch; else (count) sampling weights, with replacement
+    int64_t epoch_samples; // with weights: samples per epoch; 0 means count
+} data_loader_cfg;
+
+typedef struct data_batch {
+    int n_fields;
+    void *field[DATA_MAX_FIELDS]; // (plan rows, ...) each
+    size_t bytes[DATA_MAX_FIELDS];
+    int64_t first_row, rows, plan_rows; // rows: that exist on this rank
+    int64_t global_rows;
+    const int64_t *index; // (rows) sample indices of the local rows
+    uint64_t ids;         // xxh64 of the global batch's sample ids in position order
+    data_state at, after; // state before and after this batch
+    double wait_s;        // how long data_loader_next waited
+} data_batch;
+
+typedef struct data_loader data_loader;
+MN_MUST_CHECK mn_err data_loader_open(data_loader **out, const data_loader_cfg *cfg, data_state start);
+int64_t data_loader_plan_rows(int64_t batch, int world, int pairs);
+int64_t data_loader_batches(const data_loader *l); // per epoch
+// Next batch. Training never ends (the epoch number rises); evaluation returns *out = NULL after the last batch.
+MN_MUST_CHECK mn_err data_loader_next(data_loader *l, const data_batch **out);
+void data_loader_release(data_loader *l, const data_batch *b);
+void data_loader_close(data_loader *l);
+
+#endif

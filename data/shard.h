@@ -1,0 +1,119 @@
+// Shards: immutable HDF5 files of packed records (JPEG, PNG or PCM bytes) with labels, and the folder that holds a
+// dataset's shards with its manifest.json. The only file format the loader knows; importers write it.
+//
+//     data_shard *s; MN_TRY(data_shard_open(&s, "affwild2-all-00000-of-00004.h5"));   // checks the index digest
+//     size_t size; MN_TRY(data_shard_read(s, i, buffer, capacity, &size));              // checks the record's CRC32C
+//
+// A record of size 0 is a frame without a picture (no face was found there): it keeps its labels.
+// Damage is MN_EDATA with file, record and byte offset. Threading: data_shard_read may be called from any thread; one
+// thread opens and closes. Opened after fork and MPI_Init; HDF5 is not touched after open (pread on an own descriptor).
+#ifndef DATA_SHARD_H
+#define DATA_SHARD_H
+
+#include "nn/base/err.h"
+
+#include <stdint.h>
+
+enum { DATA_EXPR = 0, DATA_AU = 1, DATA_VA = 2, DATA_TASKS = 3 }; // tasks of Aff-Wild2
+enum { DATA_SPLIT_NONE, DATA_SPLIT_TRAIN, DATA_SPLIT_VALIDATION, DATA_SPLIT_TEST };
+enum {
+    DATA_CODEC_NONE,
+    DATA_CODEC_JPEG,
+    DATA_CODEC_PNG,
+    DATA_CODEC_PCM16K
+};     // PCM: s16le mono 16 kHz, one record a video
+enum { // bits of label_mask: which targets of the record are valid
+    DATA_HAS_EXPR = 1,
+    DATA_HAS_VALENCE = 2,
+    DATA_HAS_AROUSAL = 4,
+    DATA_HAS_IDENTITY = 8,
+    DATA_HAS_ATTR = 16,
+    DATA_HAS_AU0 = 1 << 16 // .. << 27: one bit per action unit
+};
+#define DATA_AUS 12
+#define DATA_EXPRESSIONS 8
+
+typedef struct data_video {    // one row of /video
+    const char *name;          // of the crop folder and label files, subject suffix included: "video59_right"
+    const char *source;        // stem of the media file, without the suffix: "video59"
+    uint8_t split[DATA_TASKS]; // DATA_SPLIT_*: a video may train one task and validate another
+    uint8_t subject;           // 0 none, 1 left, 2 right
+    uint8_t has_audio;
+    int32_t fps_num, fps_den;
+    int64_t frames;                  // decoded frames, or the largest frame number known
+    int64_t first_record, n_records; // in this shard; records of a video are in frame order and in one shard
+} data_video;
+
+// Columns of the index, borrowed from the shard; NULL: the dataset has no such column.
+typedef struct data_index {
+    int64_t n;              // records
+    const uint64_t *offset; // (n + 1)
+    const uint32_t *crc;    // (n) CRC32C
+    const uint16_t *width, *height;
+    const uint8_t *codec;       // DATA_CODEC_*
+    const int8_t *expr;         // (n), in Aff-Wild2's order 0..7 for every dataset; -1 none
+    const int8_t *au;           // (n, 12): 0, 1, -1 none
+    const float *va;            // (n, 2): NaN none
+    const uint32_t *mask;       // (n): DATA_HAS_*
+    const int32_t *identity;    // (n)
+    const int8_t *attr;         // (n, 40)
+    const int32_t *video;       // (n): row of the video table, -1 none
+    const int32_t *frame;       // (n): 1-based
+    const int64_t *t_us;        // (n): time of the frame
+    const uint32_t *source_row; // (n): row of the source list
+    int n_videos;
+    const data_video *videos;
+} data_index;
+
+typedef struct data_shard data_shard;
+MN_MUST_CHECK mn_err data_shard_open(data_shard **out, const char *path);
+void data_shard_close(data_shard *s);
+const data_index *data_shard_index(const data_shard *s);
+const char *data_shard_name(const data_shard *s, int64_t i); // source path of the record, relative
+// Copies record i; MN_EDATA when its CRC is wrong, MN_EIO when reading fails.
+MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size);
+
+// A dataset folder: DIR/manifest.json and its shards, opened together. Records of all shards of one split and stream,
+// numbered in manifest order: the record part of a sample id.
+typedef struct data_folder data_folder;
+// split: "train", "validation", "test", or NULL for all. For Aff-Wild2 the split of a record is its video's for the
+// task (DATA_EXPR...), others have one split per shard. stream: "image" or "audio".
+MN_MUST_CHECK mn_err data_folder_open(data_folder **out, const char *dir, const char *split, int task,
+                                      const char *stream);
+void data_folder_close(data_folder *f);
+int64_t data_folder_count(const data_folder *f);
+// Which shard and which record of it sample i is.
+const data_shard *data_folder_at(const data_folder *f, int64_t i, int64_t *record);
+int data_folder_shards(const data_folder *f);
+const data_shard *data_folder_shard(const data_folder *f, int k);
+uint64_t data_folder_digest(const data_folder *f); // of the manifest: for the handshake and the checkpoint
+
+// Writing: one writer per shard; temporary name, closed, verified, fsync'ed, renamed.
+typedef struct data_record {
+    const void *payload;
+    size_t size;
+    const char *name;
+    uint8_t codec;
+    uint16_t width, height;
+    int8_t expr, au[DATA_AUS];
+    float va[2];
+    uint32_t mask;
+    int32_t identity;
+    const int8_t *attr; // (40) or NULL
+    int32_t video, frame;
+    int64_t t_us;
+    uint32_t source_row;
+} data_record;
+typedef struct data_writer data_writer;
+typedef struct data_writer_cfg {
+    const char *dir, *dataset, *split, *stream, *importer, *options_json;
+    int index, count; // of the shard
+    int has_expr, has_au, has_va, has_identity, has_attr, has_video;
+} data_writer_cfg;
+MN_MUST_CHECK mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg);
+MN_MUST_CHECK mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row); // its records follow
+MN_MUST_CHECK mn_err data_writer_add(data_writer *w, const data_record *r);
+MN_MUST_CHECK mn_err data_writer_close(data_writer *w); // durable under its final name, or gone
+void data_writer_abort(data_writer *w);
+
+#endif

@@ -1,0 +1,105 @@
+// A network as a static program. Straight-line C builds a graph once; nn_graph_plan turns it into one linear list of
+// kernel calls with every address fixed (backward is the reversed list); nn_graph_run executes that list.
+//
+//     nn_graph *g = nn_graph_new(params, &(nn_graph_cfg){.mode = NN_TRAIN, .dtype = MN_BF16, .seed = 1});
+//     nn_tensor *x = nn_input(g, "image", MN_F32, MN_SHAPE(rows, 192, 192, 3));
+//     nn_tensor *loss = nn_simmim(g, &cfg, nn_cast(g, x), mask, weight);
+//     nn_output(g, "loss", loss);
+//     MN_TRY(nn_graph_plan(g, loss));
+//     ...
+//     nn_graph_feed(g, "image", pixels, bytes);
+//     nn_graph_run(g, &(nn_tick){.step = 7, .first_row = 16, .rows = 8});
+//
+// Building never fails loudly: the first bad node is kept with its path and shapes, later builders return a harmless
+// tensor, and nn_graph_plan reports it. No memory is allocated between feed and the end of run.
+// Rows: the first dimension of inputs is the plan's number of rows; rows that do not exist on a rank carry weight 0.
+// Threading: one thread builds, plans and runs a graph; kernels use OpenMP inside.
+#ifndef NN_GRAPH_H
+#define NN_GRAPH_H
+
+#include "nn/base/err.h"
+#include "nn/base/shape.h"
+
+typedef struct nn_graph nn_graph;
+typedef struct nn_params nn_params;
+typedef struct nn_node nn_node;
+
+// A value of the graph, owned by it. Contiguous and row-major, always.
+typedef struct nn_tensor {
+    mn_dtype dtype;
+    mn_shape shape;
+    nn_node *src;            // the node that makes it; NULL for an input or a parameter
+    struct nn_param *param;  // the parameter it stands for, else NULL
+    struct nn_tensor *alias; // reshape: the tensor whose memory this is
+    int needs_grad;
+    int id; // dense index inside the graph
+} nn_tensor;
+
+typedef enum nn_mode { NN_EVAL, NN_TRAIN } nn_mode; // EVAL: no dropout, running batch-norm statistics, no backward
+
+typedef struct nn_graph_cfg {
+    nn_mode mode;
+    mn_dtype dtype; // compute type of activations: MN_F32 or MN_BF16
+    uint64_t seed;  // of dropout and drop path
+} nn_graph_cfg;
+
+// All that a random number may depend on besides the node's path and the element.
+typedef struct nn_tick {
+    uint64_t step;     // optimiser step (or position, in evaluation)
+    int64_t first_row; // global position of local row 0
+    int64_t rows;      // rows that exist on this rank
+} nn_tick;
+
+nn_graph *nn_graph_new(nn_params *params, const nn_graph_cfg *cfg); // borrows params
+void nn_graph_free(nn_graph *g);                                    // every node, tensor and the arena
+
+nn_mode nn_graph_mode(const nn_graph *g);
+mn_dtype nn_graph_dtype(const nn_graph *g);
+
+// Building. Names of inputs and outputs are unique in a graph.
+nn_tensor *nn_input(nn_graph *g, const char *name, mn_dtype t, mn_shape s);
+void nn_output(nn_graph *g, const char *name, nn_tensor *t); // kept alive to the end of run, readable
+void nn_scope_push(nn_graph *g, const char *format, ...) MN_PRINTF(2, 3);
+void nn_scope_pop(nn_graph *g);
+nn_tensor *nn_reshape(nn_graph *g, nn_tensor *x, mn_shape s); // same memory, same count; one dimension may be -1
+// Records the first error of building; returns a harmless tensor. For builders that check their arguments.
+nn_tensor *nn_graph_bad(nn_graph *g, const char *format, ...) MN_PRINTF(2, 3);
+
+// Sum over ranks, in place, of n doubles; handed down by the layer above (NULL: one rank). Called by the executor in
+// plan order, the same on every rank.
+typedef mn_err nn_sum_fn(void *ctx, double *v, int64_t n);
+void nn_graph_set_sum(nn_graph *g, nn_sum_fn *sum, void *ctx);
+
+// Planning. loss NULL: forward only. Calls every op's prepare; the parameters must have been laid out before
+// (nn_params_layout), so build, then lay out, then plan.
+MN_MUST_CHECK mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss);
+size_t nn_graph_bytes(const nn_graph *g);  // arena and workspace
+uint64_t nn_graph_hash(const nn_graph *g); // of ops, shapes, paths, attributes and the order of collectives
+int nn_graph_steps(const nn_graph *g);     // length of the list
+// Step after which the gradient of a parameter is final; -1: it has none.
+int nn_graph_ready_step(const nn_graph *g, const struct nn_param *p);
+// Parameters in the order in which backward completes them (of the built, not necessarily planned, graph: the order
+// of last use in reverse). Frozen parameters and buffers come last. Returns how many were written.
+int nn_graph_param_order(const nn_graph *g, struct nn_param **out, int capacity);
+
+// Running.
+MN_MUST_CHECK mn_err nn_graph_feed(nn_graph *g, const char *input, const void *host, size_t bytes);
+void *nn_graph_input(nn_graph *g, const char *input, size_t *bytes); // to fill in place instead of feeding
+MN_MUST_CHECK mn_err nn_graph_run(nn_graph *g, const nn_tick *tick);
+// Called after each backward step has run, with its index: for reductions during backward.
+typedef mn_err nn_step_hook(void *ctx, int step);
+void nn_graph_on_step(nn_graph *g, nn_step_hook *hook, void *ctx);
+// Memory of an output (after run), an input, NULL if there is none of that name.
+void *nn_graph_buffer(const nn_graph *g, const char *name, mn_shape *shape, mn_dtype *t);
+// Gradient of an input or output with respect to the loss after run; NULL if it was not computed. For tests.
+// Request it before planning with nn_want_grad.
+void nn_want_grad(nn_graph *g, nn_tensor *t);
+void *nn_graph_grad(const nn_graph *g, const nn_tensor *t);
+
+// For tests: fill the arena and workspace with NaN before each run.
+void nn_graph_poison(nn_graph *g, int on);
+// Prints program, memory map and, after a run with timing on, the time of each step by node path.
+void nn_graph_dump(const nn_graph *g, void (*line)(void *ctx, const char *text), void *ctx);
+void nn_graph_timing(nn_graph *g, int on);
+
+#endif
