@@ -55,6 +55,7 @@ void nn_graph_free(nn_graph *g);                                    // every nod
 
 nn_mode nn_graph_mode(const nn_graph *g);
 mn_dtype nn_graph_dtype(const nn_graph *g);
+nn_params *nn_graph_params(const nn_graph *g); // the registry it borrows: builders of networks set layer ids in it
 
 // Building. Names of inputs and outputs are unique in a graph.
 nn_tensor *nn_input(nn_graph *g, const char *name, mn_dtype t, mn_shape s);
