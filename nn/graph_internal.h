@@ -1,0 +1,79 @@
+// What graph.c (building), plan.c (the list), arena.c (memory) and exec.c (running) share.
+#ifndef NN_GRAPH_INTERNAL_H
+#define NN_GRAPH_INTERNAL_H
+
+#include "nn/device.h"
+#include "nn/op.h"
+
+#define NN_PATH_MAX 256
+
+typedef struct nn__named {
+    char name[64];
+    nn_tensor *tensor;
+} nn__named;
+
+// One kernel call of the program.
+typedef struct nn__step {
+    nn_node *node;
+    int backward;
+    nn_call call;
+    double seconds; // accumulated while timing is on
+    int64_t runs;
+} nn__step;
+
+// What the plan knows of a tensor that owns memory (a root: neither an alias nor a parameter).
+typedef struct nn__place {
+    size_t offset;
+    int used;
+    int first, last; // steps, inclusive, in which the bytes must survive
+} nn__place;
+
+struct nn_graph {
+    nn_params *params;
+    nn_graph_cfg cfg;
+    const nn_device *device;
+
+    nn_node **node;
+    nn_tensor **tensor;
+    int n_nodes, n_tensors, node_capacity, tensor_capacity;
+    nn__named *input, *output;
+    int n_inputs, n_outputs;
+    unsigned char *wanted; // by tensor id: nn_want_grad
+
+    char scope[NN_PATH_MAX];
+    size_t scope_end[32]; // length of scope before each push
+    int scope_depth;
+
+    mn_err err; // the first failure of building
+    char *err_text;
+    nn_tensor *bad; // what builders return after it
+
+    nn_tensor *loss;
+    nn__step *step;
+    int n_steps, n_forward;
+    nn__place *value, *grad; // by tensor id
+    void *arena, *work;
+    size_t arena_bytes, work_bytes, input_bytes; // inputs lie at the start of the arena
+    int *ready;                                  // by index of the parameter in the registry
+
+    nn_sum_fn *sum;
+    void *sum_ctx;
+    nn_step_hook *hook;
+    void *hook_ctx;
+    nn_tick tick;
+    int poison, timing;
+};
+
+// The tensor that owns the memory of t.
+nn_tensor *nn__root(nn_tensor *t);
+size_t nn__bytes(const nn_tensor *t);
+void *nn__value_at(const nn_graph *g, nn_tensor *t);
+void *nn__grad_at(const nn_graph *g, nn_tensor *t); // NULL: it has none
+nn_params *nn__params(nn_graph *g);
+// "scope.leaf" into text.
+mn_err nn__scoped(const nn_graph *g, const char *leaf, char *text, size_t size);
+nn_tensor *nn__new_tensor(nn_graph *g, mn_dtype t, mn_shape s);
+// Places every used value and gradient: sets offsets and the size of the arena.
+void nn__place_all(nn_graph *g);
+
+#endif
