@@ -72,7 +72,7 @@ mn_dtype nn_graph_dtype(const nn_graph *g)
     return g->cfg.dtype;
 }
 
-nn_params *nn__params(nn_graph *g)
+nn_params *nn_graph_params(const nn_graph *g)
 {
     return g->params;
 }

@@ -69,7 +69,6 @@ nn_tensor *nn__root(nn_tensor *t);
 size_t nn__bytes(const nn_tensor *t);
 void *nn__value_at(const nn_graph *g, nn_tensor *t);
 void *nn__grad_at(const nn_graph *g, nn_tensor *t); // NULL: it has none
-nn_params *nn__params(nn_graph *g);
 // "scope.leaf" into text.
 mn_err nn__scoped(const nn_graph *g, const char *leaf, char *text, size_t size);
 nn_tensor *nn__new_tensor(nn_graph *g, mn_dtype t, mn_shape s);

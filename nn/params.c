@@ -65,7 +65,7 @@ static nn_param *create(nn_params *ps, const char *name, const nn_param_spec *sp
 
 nn_tensor *nn_param_get(nn_graph *g, const char *leaf, const nn_param_spec *spec)
 {
-    nn_params *ps = nn__params(g);
+    nn_params *ps = nn_graph_params(g);
     char name[sizeof((nn_param *)0)->name], have[96], want[96];
     if (g->err != MN_OK) return g->bad;
     if (nn__scoped(g, leaf, name, sizeof name) != MN_OK) return nn_graph_bad(g, "%s", mn_errmsg());
