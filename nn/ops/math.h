@@ -1,0 +1,166 @@
+// Functions of one float for kernels: no branches and no calls, so that a plain loop over them inside a leaf marked
+// MN_SIMD becomes vector code; and rows of activations as floats.
+//
+//     MN_SIMD static void gelu_row(const float *restrict x, float *restrict y, int64_t n)
+//     {
+//         for (int64_t i = 0; i < n; i++) y[i] = nn__gelu(x[i]);
+//     }
+//
+// Accuracy (tests/nn/math_test.c measures it against libm in double): exp, erf and tanh within 2 ulp; gelu
+// within 9 ulp down to x = -3 (1 + erf(x / sqrt 2) in floats: 200), further out its relative error grows with x^2, and
+// within 2 ulp for x > 0. NaN stays NaN.
+// The polynomials are minimax fits of the stated function over the stated range.
+// Threading: pure functions.
+#ifndef NN_OPS_MATH_H
+#define NN_OPS_MATH_H
+
+#include "nn/base/shape.h"
+#include "nn/base/simd.h"
+
+#include <math.h>
+#include <string.h>
+
+static inline float nn__bits_to_float(uint32_t u)
+{
+    float f;
+    memcpy(&f, &u, sizeof f);
+    return f;
+}
+static inline uint32_t nn__float_to_bits(float f)
+{
+    uint32_t u;
+    memcpy(&u, &f, sizeof u);
+    return u;
+}
+
+// e^x; 0 below x = -86.9 (no subnormal results), infinity above log(FLT_MAX).
+static inline float nn__exp(float x)
+{
+    float c = x < -86.9f ? -86.9f : x;
+    c = c > 88.8f ? 88.8f : c;
+    // Adding 1.5 * 2^23 rounds to an integer and leaves it in the low bits.
+    float k = c * 1.44269504f + 12582912.0f;
+    float n = k - 12582912.0f;
+    // ln 2 in two parts, the first short enough for n times it to be exact.
+    float r = c - n * 0.693359375f;
+    r = r - n * -2.12194440e-4f;
+    // (e^r - 1 - r) / r^2 on |r| <= ln(2) / 2
+    float p = 1.38131445e-3f;
+    p = p * r + 8.36941883e-3f;
+    p = p * r + 4.16684568e-2f;
+    p = p * r + 1.66665148e-1f;
+    p = p * r + 4.99999931e-1f;
+    p = p * (r * r) + r + 1.0f;
+    float half = nn__bits_to_float((nn__float_to_bits(k) + 126u) << 23); // 2^(n - 1): finite up to n = 128
+    float y = p * half * 2.0f;
+    return x < -86.9f ? 0.0f : y;
+}
+
+// Q(t) / phi(t) / sqrt(2 pi) for t >= 0: e^(-t^2/2) nn__tail_ratio(t) = P(standard normal > t).
+// Polynomial in 1 / (1 + 0.35 t), fitted for t <= 13.5, where e^(-t^2/2) becomes 0.
+static inline float nn__tail_ratio(float t)
+{
+    float u = 1.0f / (1.0f + 0.35f * t);
+    float p = -0.0291258761f;
+    p = p * u + 0.143872287f;
+    p = p * u + -0.25550467f;
+    p = p * u + 0.158929411f;
+    p = p * u + -0.0229372207f;
+    p = p * u + 0.105432972f;
+    p = p * u + 0.119852428f;
+    p = p * u + 0.139859084f;
+    p = p * u + 0.13962157f;
+    return p * u;
+}
+
+static inline float nn__erf(float x)
+{
+    float t = fabsf(x);
+    float s = x * x;
+    // erf(x) / x - 1 on |x| <= 0.9
+    float p = -6.09037883e-4f;
+    p = p * s + 5.01196705e-3f;
+    p = p * s + -2.67789124e-2f;
+    p = p * s + 1.12821409e-1f;
+    p = p * s + -3.76125233e-1f;
+    p = p * s + 1.2837915e-1f;
+    float near = t * p + t;
+    float far = 1.0f - 2.0f * nn__exp(-s) * nn__tail_ratio(1.41421356f * t);
+    return copysignf(t < 0.9f ? near : far, x);
+}
+
+static inline float nn__tanh(float x)
+{
+    float t = fabsf(x);
+    float s = x * x;
+    // (tanh(x) - x) / x^3 on |x| <= 0.6
+    float p = -5.89515847e-3f;
+    p = p * s + 2.0795972e-2f;
+    p = p * s + -5.37838304e-2f;
+    p = p * s + 1.33319241e-1f;
+    p = p * s + -3.33332980e-1f;
+    float near = t + t * s * p;
+    float far = 1.0f - 2.0f / (nn__exp(2.0f * t) + 1.0f);
+    return copysignf(t < 0.6f ? near : far, x);
+}
+
+// 1 / (1 + e^-x)
+static inline float nn__sigmoid(float x)
+{
+    return 1.0f / (1.0f + nn__exp(-x));
+}
+
+// x Phi(x), Phi the standard normal distribution: the exact GELU (Hendrycks and Gimpel 2016).
+static inline float nn__gelu(float x)
+{
+    float tail = nn__exp(-0.5f * x * x) * nn__tail_ratio(fabsf(x));
+    return x * (x < 0.0f ? tail : 1.0f - tail);
+}
+
+// Phi(x) + x phi(x)
+static inline float nn__gelu_grad(float x)
+{
+    float e = nn__exp(-0.5f * x * x);
+    float tail = e * nn__tail_ratio(fabsf(x));
+    return (x < 0.0f ? tail : 1.0f - tail) + x * (e * 0.398942280f);
+}
+
+// n values of f32 or bf16 memory, from element `at`, as floats.
+static inline void nn__load_row(float *restrict y, const void *x, mn_dtype t, int64_t at, int64_t n)
+{
+    if (t == MN_BF16) {
+        const mn_bf16 *restrict h = (const mn_bf16 *)x + at;
+        for (int64_t i = 0; i < n; i++)
+            y[i] = nn__bits_to_float((uint32_t)h[i] << 16);
+    } else {
+        memcpy(y, (const float *)x + at, (size_t)n * sizeof(float));
+    }
+}
+
+// And back, rounded to nearest even.
+static inline void nn__store_row(void *y, mn_dtype t, int64_t at, const float *restrict x, int64_t n)
+{
+    if (t == MN_BF16) {
+        mn_bf16 *restrict h = (mn_bf16 *)y + at;
+        for (int64_t i = 0; i < n; i++)
+            h[i] = mn_f32_to_bf16(x[i]);
+    } else {
+        memcpy((float *)y + at, x, (size_t)n * sizeof(float));
+    }
+}
+
+// y += x, in the precision of y.
+static inline void nn__add_row(void *y, mn_dtype t, int64_t at, const float *restrict x, int64_t n)
+{
+    if (t == MN_BF16) {
+        mn_bf16 *restrict h = (mn_bf16 *)y + at;
+        for (int64_t i = 0; i < n; i++)
+            h[i] = mn_f32_to_bf16(mn_bf16_to_f32(h[i]) + x[i]);
+    } else {
+        float *restrict f = (float *)y + at;
+        for (int64_t i = 0; i < n; i++)
+            f[i] += x[i];
+    }
+}
+
+#endif
