@@ -1,0 +1,80 @@
+#include "nn/base/shape.h"
+
+#include "nn/base/err.h"
+
+#include <stdio.h>
+
+size_t mn_dtype_size(mn_dtype t)
+{
+    switch (t) {
+    case MN_U8:
+        return 1;
+    case MN_BF16:
+        return 2;
+    case MN_F32:
+    case MN_I32:
+        return 4;
+    case MN_F64:
+    case MN_I64:
+        return 8;
+    }
+    mn_assert(!"known element type");
+}
+
+const char *mn_dtype_name(mn_dtype t)
+{
+    switch (t) {
+    case MN_F32:
+        return "f32";
+    case MN_BF16:
+        return "bf16";
+    case MN_F64:
+        return "f64";
+    case MN_I32:
+        return "i32";
+    case MN_I64:
+        return "i64";
+    case MN_U8:
+        return "u8";
+    }
+    mn_assert(!"known element type");
+}
+
+int64_t mn_count(mn_shape s)
+{
+    int64_t count = 1;
+    for (int i = 0; i < s.n; i++)
+        count *= s.d[i];
+    return count;
+}
+
+int mn_shape_equal(mn_shape a, mn_shape b)
+{
+    if (a.n != b.n) return 0;
+    for (int i = 0; i < a.n; i++)
+        if (a.d[i] != b.d[i]) return 0;
+    return 1;
+}
+
+int64_t mn_last(mn_shape s)
+{
+    return s.n ? s.d[s.n - 1] : 1;
+}
+
+int64_t mn_rows(mn_shape s)
+{
+    int64_t rows = 1;
+    for (int i = 0; i < s.n - 1; i++)
+        rows *= s.d[i];
+    return rows;
+}
+
+const char *mn_shape_text(mn_shape s, char *text, size_t size)
+{
+    size_t used = 0;
+    int n = snprintf(text, size, "(");
+    for (int i = 0; i < s.n && n >= 0 && (used += (size_t)n) < size; i++)
+        n = snprintf(text + used, size - used, i ? ", %lld" : "%lld", (long long)s.d[i]);
+    if (n >= 0 && (used += (size_t)n) < size) snprintf(text + used, size - used, ")");
+    return text;
+}
