@@ -103,8 +103,8 @@ static uint64_t mix(uint64_t x)
     return x ^ x >> 33;
 }
 
-// A balanced Feistel network on the smallest even number of bits that holds n is a bijection of at most 4n values (256 at
-// least); walking along its cycle until the value is below n again is one of [0, n) (Black and Rogaway, 2002).
+// A balanced Feistel network on the smallest even number of bits that holds n is a bijection of at most 4n values, or
+// of 256; walking along its cycle until the value is below n again is one of [0, n) (Black and Rogaway, 2002).
 int64_t mn_rng_permute(uint64_t key, int64_t n, int64_t index)
 {
     mn_assert(n >= 1 && index >= 0 && index < n);

@@ -4,40 +4,24 @@
 
 #include <stdio.h>
 
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [MN_F32] = {"f32", 4}, [MN_BF16] = {"bf16", 2}, [MN_F64] = {"f64", 8},
+    [MN_I32] = {"i32", 4}, [MN_I64] = {"i64", 8},   [MN_U8] = {"u8", 1},
+};
+
 size_t mn_dtype_size(mn_dtype t)
 {
-    switch (t) {
-    case MN_U8:
-        return 1;
-    case MN_BF16:
-        return 2;
-    case MN_F32:
-    case MN_I32:
-        return 4;
-    case MN_F64:
-    case MN_I64:
-        return 8;
-    }
-    mn_assert(!"known element type");
+    mn_assert((size_t)t < sizeof dtypes / sizeof dtypes[0]);
+    return dtypes[t].size;
 }
 
 const char *mn_dtype_name(mn_dtype t)
 {
-    switch (t) {
-    case MN_F32:
-        return "f32";
-    case MN_BF16:
-        return "bf16";
-    case MN_F64:
-        return "f64";
-    case MN_I32:
-        return "i32";
-    case MN_I64:
-        return "i64";
-    case MN_U8:
-        return "u8";
-    }
-    mn_assert(!"known element type");
+    mn_assert((size_t)t < sizeof dtypes / sizeof dtypes[0]);
+    return dtypes[t].name;
 }
 
 int64_t mn_count(mn_shape s)
