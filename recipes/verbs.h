@@ -1,0 +1,15 @@
+// The verbs of the command. Each gets its own arguments (argv[0] is the verb), parses them with argp, and returns an
+// error whose message main prints. Results go to stdout, everything for people to stderr.
+#ifndef RECIPES_VERBS_H
+#define RECIPES_VERBS_H
+
+#include "nn/base/err.h"
+
+// X(name, one line of help): verb `name` is mien_<name>, in recipes/<name>.c.
+#define MIEN_VERBS(X)
+
+#define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);
+MIEN_VERBS(MIEN_VERB)
+#undef MIEN_VERB
+
+#endif

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Every check, in the order of how soon it tells something. Called by `sh bootstrap.sh test [--long]` after the release
+# build; needs no network. Prints a count of skips at the end.
+set -eu
+cd "$(dirname "$0")/.."
+labels="-LE long"
+[ "${1:-}" = --long ] && labels=
+export OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+jobs=$(nproc)
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "layers, format, headers"
+sh tests/layering/layering.sh
+sh tests/layering/format.sh
+
+step "tests, release build"
+ctest --test-dir build/release $labels -j "$jobs" --output-on-failure
+
+step "tests under ASan and UBSan"
+[ -f build/asan/build.ninja ] || cmake --preset asan >/dev/null
+cmake --build --preset asan >"$log/asan" 2>&1 || { cat "$log/asan"; exit 1; }
+ctest --test-dir build/asan -LE 'long|fuzz|end2end' -j "$jobs" --output-on-failure
+
+if command -v clang >/dev/null; then
+  step "clang, no warnings"
+  [ -f build/clang/build.ninja ] || cmake -S . -B build/clang -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug -DMIEN_TESTS=OFF >/dev/null
+  cmake --build build/clang >"$log/clang" 2>&1 || { cat "$log/clang"; exit 1; }
+else
+  echo "SKIP clang: not installed"
+fi
+echo "all checks passed"
