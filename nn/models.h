@@ -18,6 +18,9 @@ typedef struct nn_swin_cfg {
 // ... as in the reference. Layer ids for layer-wise decay are set (nn_swin_layers gives the id of the head).
 nn_tensor *nn_swin(nn_graph *g, const nn_swin_cfg *cfg, nn_tensor *image, nn_tensor *mask);
 int nn_swin_layers(const nn_swin_cfg *cfg);
+// MN_ECONFIG when the sizes do not fit together; the message names the recipe keys to change, and an image that fits.
+// nn_swin checks the same and spoils the graph.
+MN_MUST_CHECK mn_err nn_swin_check(const nn_swin_cfg *cfg);
 int64_t nn_swin_stride(const nn_swin_cfg *cfg);   // pixels per cell of the last stage: the encoder stride
 int64_t nn_swin_features(const nn_swin_cfg *cfg); // channels of the last stage
 // Decoder of SimMIM on nn_swin's result: 1x1 convolution to 3 stride^2 (name decoder.0), -> (B, cells, 3 stride^2).
@@ -30,15 +33,18 @@ typedef struct nn_wav2vec2_cfg {
     int64_t conv_kernel[8], conv_stride[8];
     int64_t pos_kernel, pos_groups; // 128, 16
     int stable;                     // large form: pre-LN, LayerNorm after every convolution, convolution biases
-    float drop;                     // hidden dropout while training
+    float drop; // while training: on attention probabilities, inside the feed-forward and on hidden states
 } nn_wav2vec2_cfg;
 void nn_wav2vec2_base(nn_wav2vec2_cfg *cfg);
 void nn_wav2vec2_xlsr(nn_wav2vec2_cfg *cfg);
 // wave f32 (B, samples), normalised per utterance. valid: NULL or f32 (B, n): which output frames are not padding.
 // -> last hidden states (B, n, width), n = nn_wav2vec2_frames(cfg, samples). Names wav2vec2.* as in transformers,
-// except attention.qkv (rows of q, k, v concatenated).
+// except attention.qkv (rows of q, k, v concatenated); layer ids for layer-wise decay are set.
 nn_tensor *nn_wav2vec2(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor *wave, nn_tensor *valid);
+// Frames of a wave, 0 if it is shorter than one frame (400 samples at the published sizes).
 int64_t nn_wav2vec2_frames(const nn_wav2vec2_cfg *cfg, int64_t samples);
+int nn_wav2vec2_layers(const nn_wav2vec2_cfg *cfg);                 // layer id of what follows the encoder
+MN_MUST_CHECK mn_err nn_wav2vec2_check(const nn_wav2vec2_cfg *cfg); // as nn_swin_check
 
 // --- heads ----------------------------------------------------------------------------------------------------------
 // Linear (..., C) -> (..., out) named head.<name>, f32 output.
@@ -57,7 +63,9 @@ typedef struct nn_cca_cfg {
     int bn_local;
 } nn_cca_cfg;
 // image, audio (B, T, width) in the compute dtype; weight f32 (B, T): 0 = padding (batch norm of the VA head).
-// -> logits f32: VA (B, T, 2) after tanh, EXPR (B, T, 8), AU (B, T, 12) before the sigmoid. Names cca.*.
+// -> logits f32: VA (B, T, 2) after tanh, EXPR (B, T, 8), AU (B, T, 12) before the sigmoid. Names cca.* as in the
+// public code: cca.layers.0 .. 7.
 nn_tensor *nn_cca(nn_graph *g, const nn_cca_cfg *cfg, nn_tensor *image, nn_tensor *audio, nn_tensor *weight);
+MN_MUST_CHECK mn_err nn_cca_check(const nn_cca_cfg *cfg); // as nn_swin_check
 
 #endif
