@@ -3,16 +3,18 @@
 //
 //     data_loader *l; MN_TRY(data_loader_open(&l, &cfg, (data_state){seed, 0, 0}));
 //     const data_batch *b; MN_TRY(data_loader_next(l, &b));     // waits; borrowed until release
-//     ... b->field[i] is the local part of field l's info.field[i], rows plan rows ...
+//     ... b->field[i] is the local part of field cfg.set->field[i], plan rows ...
 //     data_loader_release(l, b);
 //
 // Rows: a global batch has cfg.batch rows; a rank has the plan's ceil(batch / world) rows (rounded up to even when
-// mixup is on), rows [first_row, first_row + rows) of the global batch; rows that do not exist have weight 0.
-// Mixup pairs neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank.
-// Threading: one consumer; worker threads inside.
+// pairs is set), rows [first_row, first_row + rows) of the global batch; rows that do not exist are all zero, so their
+// weight is 0. Mixup pairs neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank.
+// Memory: ahead + 1 batches, allocated at open; nothing is allocated per batch.
+// Threading: one consumer; worker threads inside; data_loader_progress may be called from any thread.
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
 
+#include "data/order.h"
 #include "nn/base/err.h"
 #include "nn/base/shape.h"
 
@@ -26,18 +28,25 @@ typedef struct data_state {
 typedef struct data_field { // one input of the graph
     char name[32];          // "image", "mask", "expr", "weight", ...
     mn_dtype dtype;
-    mn_shape shape; // of one row
+    mn_shape shape; // of one row; n = 0: one number a row
 } data_field;
 
-// A source of samples: index -> one sample. No position, no shuffle, no rank. Implementations: data/frames.c (shards),
-// data/sound.c (audio around labelled frames), data/windows.c (feature sequences).
+typedef struct data_draw { // where everything random of one row comes from
+    uint64_t seed;
+    int64_t epoch, row; // row: global position in the epoch
+} data_draw;
+
+// A source of samples: index -> one sample. No position, no shuffle, no rank. Implementations: data/frames.h (pictures
+// of shards), data/sound.h (audio around labelled frames), data/windows.h (feature sequences), data/mix.h (several).
 typedef struct data_set data_set;
 typedef struct data_set_ops {
     const char *name;
-    // Fills field[i] (the row's memory) for sample `index`. Everything random comes from (seed, epoch, row): row is the
-    // global position in the epoch. Thread safe. scratch: this thread's own, cfg-sized by the set.
-    mn_err (*read)(data_set *s, int64_t index, uint64_t seed, int64_t epoch, int64_t row, void *const *field);
+    // Fills field[i] (the row's memory, not cleared) for sample `index`. Called by several threads at once, each with a
+    // scratch of its own.
+    mn_err (*read)(data_set *s, void *scratch, int64_t index, data_draw draw, void *const *field);
     uint64_t (*id)(const data_set *s, int64_t index); // part << 48 | record in manifest order
+    mn_err (*scratch_open)(data_set *s, void **out);  // NULL: read needs none
+    void (*scratch_close)(data_set *s, void *scratch);
     void (*close)(data_set *s);
 } data_set_ops;
 struct data_set { // first member of every implementation
@@ -45,9 +54,13 @@ struct data_set { // first member of every implementation
     int64_t count;
     int n_fields;
     data_field field[DATA_MAX_FIELDS];
-    int weight_field; // field that carries the row weights: zeroed by the loader for rows that do not exist
-    uint64_t digest;  // of everything that decides its samples: manifests, selection, options
+    int weight_field;          // field that carries the row weights
+    const data_source *source; // how training shuffles it (shards, mixture); NULL: one run of count samples
+    int n_sources;
+    uint64_t digest; // of everything that decides its samples: manifests, selection, options
 };
+void data_set_close(data_set *s);                        // any set; NULL is ignored
+int data_set_field(const data_set *s, const char *name); // -1: it has no such field
 
 typedef struct data_loader_cfg {
     data_set *set;                   // borrowed
@@ -74,10 +87,15 @@ typedef struct data_batch {
 } data_batch;
 
 typedef struct data_loader data_loader;
+// MN_ECONFIG when training cannot fill one batch in an epoch; MN_EMEM.
 MN_MUST_CHECK mn_err data_loader_open(data_loader **out, const data_loader_cfg *cfg, data_state start);
 int64_t data_loader_plan_rows(int64_t batch, int world, int pairs);
 int64_t data_loader_batches(const data_loader *l); // per epoch
-// Next batch. Training never ends (the epoch number rises); evaluation returns *out = NULL after the last batch.
+// Rows prepared so far by all workers, and batches that are ready: for a watchdog, which tells a loader that works slowly
+// from one that stands still. Never waits.
+int64_t data_loader_progress(const data_loader *l, int *ready);
+// Next batch. Training never ends (the epoch number rises); evaluation returns *out = NULL after the last batch. A
+// failed read fails the batch it belongs to, here, with the message of the set; the loader then stays failed.
 MN_MUST_CHECK mn_err data_loader_next(data_loader *l, const data_batch **out);
 void data_loader_release(data_loader *l, const data_batch *b);
 void data_loader_close(data_loader *l);

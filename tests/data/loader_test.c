@@ -1,0 +1,322 @@
+#include "loader_support.h"
+
+#include "nn/base/mem.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+// Everything a run of the loader handed out, row by global row.
+typedef struct trace {
+    int64_t batches, batch;
+    int64_t *index;
+    float *image, *target, *weight;
+    uint64_t *ids;
+    data_state *after;
+} trace;
+
+static trace trace_make(int64_t batches, int64_t batch)
+{
+    size_t rows = (size_t)(batches * batch);
+    return (trace){batches,
+                   batch,
+                   mn_calloc(rows, sizeof(int64_t)),
+                   mn_calloc(rows * PIXELS, sizeof(float)),
+                   mn_calloc(rows * 4, sizeof(float)),
+                   mn_calloc(rows, sizeof(float)),
+                   mn_calloc((size_t)batches, sizeof(uint64_t)),
+                   mn_calloc((size_t)batches, sizeof(data_state))};
+}
+
+static void trace_free(trace *t)
+{
+    free(t->index);
+    free(t->image);
+    free(t->target);
+    free(t->weight);
+    free(t->ids);
+    free(t->after);
+}
+
+static void check_missing_rows(const data_batch *b)
+{
+    for (int f = 0; f < b->n_fields; f++) {
+        const char *bytes = b->field[f];
+        size_t row = b->bytes[f] / (size_t)b->plan_rows;
+        for (size_t i = (size_t)b->rows * row; i < b->bytes[f]; i++)
+            cr_assert_eq(bytes[i], 0, "a row that does not exist has content");
+    }
+}
+
+// Adds what one rank sees of `batches` batches from `start` on.
+static void run_rank(trace *t, data_loader_cfg cfg, data_state start)
+{
+    data_loader *l;
+    cr_assert_eq(data_loader_open(&l, &cfg, start), MN_OK);
+    for (int64_t k = 0; k < t->batches; k++) {
+        const data_batch *b;
+        cr_assert_eq(data_loader_next(l, &b), MN_OK);
+        cr_assert_not_null(b);
+        cr_assert_eq(b->plan_rows, data_loader_plan_rows(cfg.batch, cfg.world, cfg.pairs));
+        if (cfg.rank == 0)
+            t->ids[k] = b->ids;
+        else
+            cr_assert_eq(t->ids[k], b->ids, "ranks disagree about the batch");
+        t->after[k] = b->after;
+        for (int64_t i = 0; i < b->rows; i++) {
+            int64_t row = k * t->batch + b->first_row + i;
+            t->index[row] = b->index[i];
+            memcpy(t->image + row * PIXELS, (float *)b->field[0] + i * PIXELS, PIXELS * sizeof(float));
+            memcpy(t->target + row * 4, (float *)b->field[1] + i * 4, 4 * sizeof(float));
+            t->weight[row] = ((float *)b->field[2])[i];
+        }
+        check_missing_rows(b);
+        data_loader_release(l, b);
+    }
+    data_loader_close(l);
+}
+
+static trace run_world(data_loader_cfg cfg, data_state start, int64_t batches)
+{
+    trace t = trace_make(batches, cfg.batch);
+    for (cfg.rank = 0; cfg.rank < cfg.world; cfg.rank++)
+        run_rank(&t, cfg, start);
+    return t;
+}
+
+static void check_same(const trace *a, const trace *b, int64_t skip, const char *what)
+{
+    size_t rows = (size_t)(b->batches * b->batch), from = (size_t)(skip * a->batch);
+    cr_assert_eq(memcmp(a->ids + skip, b->ids, (size_t)b->batches * sizeof *b->ids), 0, "%s: ids", what);
+    cr_assert_eq(memcmp(a->index + from, b->index, rows * sizeof *b->index), 0, "%s: order", what);
+    cr_assert_eq(memcmp(a->image + from * PIXELS, b->image, rows * PIXELS * sizeof(float)), 0, "%s: pixels", what);
+    cr_assert_eq(memcmp(a->target + from * 4, b->target, rows * 4 * sizeof(float)), 0, "%s: targets", what);
+    cr_assert_eq(memcmp(a->weight + from, b->weight, rows * sizeof(float)), 0, "%s: weights", what);
+}
+
+Test(loader, batches_do_not_depend_on_ranks_and_threads)
+{
+    static const int worlds[] = {1, 2, 3, 4, 8}, threads[] = {1, 2, 4};
+    counting_set set = counting_set_make(103);
+    for (int mixup = 0; mixup < 2; mixup++) {
+        data_loader_cfg cfg = {.set = &set.base,
+                               .batch = 21,
+                               .world = 1,
+                               .threads = 1,
+                               .ahead = 2,
+                               .train = 1,
+                               .pairs = mixup,
+                               .mixup_alpha = mixup ? 0.8 : 0,
+                               .mixup_fields = 3};
+        trace base = run_world(cfg, (data_state){7, 0, 0}, 11);
+        for (int w = 0; w < 5; w++)
+            for (int k = 0; k < 3; k++) {
+                char what[64];
+                cfg.world = worlds[w];
+                cfg.threads = threads[k];
+                cfg.ahead = 1 + k * 3;
+                snprintf(what, sizeof what, "%d ranks, %d threads, mixup %d", cfg.world, cfg.threads, mixup);
+                trace t = run_world(cfg, (data_state){7, 0, 0}, 11);
+                check_same(&base, &t, 0, what);
+                trace_free(&t);
+            }
+        trace_free(&base);
+    }
+    cr_assert_eq(set.scratches, 0);
+}
+
+Test(loader, an_epoch_hands_out_every_sample_once_and_drops_the_tail)
+{
+    counting_set set = counting_set_make(103);
+    data_loader_cfg cfg = {.set = &set.base, .batch = 10, .world = 2, .threads = 2, .ahead = 2, .train = 1};
+    trace t = run_world(cfg, (data_state){1, 3, 0}, 20);
+    for (int e = 0; e < 2; e++) {
+        int seen[103] = {0};
+        for (int64_t i = e * 100; i < e * 100 + 100; i++)
+            cr_assert_eq(seen[t.index[i]]++, 0);
+    }
+    cr_assert(t.after[8].epoch == 3 && t.after[8].position == 90 && t.after[8].seed == 1);
+    cr_assert(t.after[9].epoch == 4 && t.after[9].position == 0);
+    // Everything random comes from the global row and the epoch.
+    for (int64_t i = 0; i < 200; i++) {
+        data_draw draw = {1, 3 + i / 100, i % 100};
+        for (int p = 0; p < PIXELS; p++)
+            cr_assert_eq(t.image[i * PIXELS + p], counting_pixel(t.index[i], draw, p));
+    }
+    trace_free(&t);
+}
+
+Test(loader, resuming_continues_the_uninterrupted_run)
+{
+    counting_set set = counting_set_make(103);
+    data_loader_cfg cfg = {.set = &set.base,
+                           .batch = 12,
+                           .world = 3,
+                           .threads = 2,
+                           .ahead = 3,
+                           .train = 1,
+                           .pairs = 1,
+                           .mixup_alpha = 0.8,
+                           .mixup_fields = 3};
+    trace whole = run_world(cfg, (data_state){5, 0, 0}, 20);
+    for (int64_t stop = 1; stop < 20; stop++) {
+        trace rest = run_world(cfg, whole.after[stop - 1], 20 - stop);
+        check_same(&whole, &rest, stop, "resumed");
+        trace_free(&rest);
+    }
+    trace_free(&whole);
+}
+
+Test(loader, ids_are_the_digest_of_the_ids_in_position_order)
+{
+    counting_set set = counting_set_make(50);
+    data_loader_cfg cfg = {.set = &set.base, .batch = 8, .world = 2, .threads = 1, .ahead = 1, .train = 1};
+    trace t = run_world(cfg, (data_state){5, 0, 0}, 6);
+    for (int64_t k = 0; k < 6; k++) {
+        uint64_t id[8];
+        for (int i = 0; i < 8; i++)
+            id[i] = (uint64_t)3 << 48 | (uint64_t)t.index[k * 8 + i];
+        cr_assert_eq(t.ids[k], XXH64(id, sizeof id, 0));
+    }
+    trace_free(&t);
+}
+
+Test(loader, evaluation_is_in_order_pads_the_tail_and_ends)
+{
+    static const int64_t counts[] = {0, 1, 9, 10, 11, 37, 40};
+    for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
+        counting_set set = counting_set_make(counts[c]);
+        for (int world = 1; world <= 4; world++) {
+            int64_t seen = 0, batches = (counts[c] + 9) / 10;
+            for (int rank = 0; rank < world; rank++) {
+                data_loader_cfg cfg = {
+                    .set = &set.base, .batch = 10, .rank = rank, .world = world, .threads = 2, .ahead = 2};
+                data_loader *l;
+                cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_OK);
+                cr_assert_eq(data_loader_batches(l), batches);
+                const data_batch *b;
+                for (int64_t k = 0; k < batches; k++) {
+                    cr_assert_eq(data_loader_next(l, &b), MN_OK);
+                    cr_assert_not_null(b);
+                    cr_assert_eq(b->global_rows, counts[c] - k * 10 < 10 ? counts[c] - k * 10 : 10);
+                    for (int64_t i = 0; i < b->rows; i++)
+                        cr_assert_eq(b->index[i], k * 10 + b->first_row + i);
+                    seen += b->rows;
+                    check_missing_rows(b);
+                    data_loader_release(l, b);
+                }
+                for (int again = 0; again < 2; again++) {
+                    cr_assert_eq(data_loader_next(l, &b), MN_OK);
+                    cr_assert_null(b);
+                }
+                data_loader_close(l);
+            }
+            cr_assert_eq(seen, counts[c]);
+        }
+    }
+}
+
+Test(loader, mixup_mixes_neighbours)
+{
+    counting_set set = counting_set_make(64);
+    data_loader_cfg cfg = {.set = &set.base, .batch = 15, .world = 2, .threads = 2, .ahead = 2, .train = 1, .pairs = 1};
+    trace plain = run_world(cfg, (data_state){5, 0, 0}, 8);
+    cfg.mixup_alpha = 0.8;
+    cfg.mixup_fields = 1 | 2;
+    trace mixed = run_world(cfg, (data_state){5, 0, 0}, 8);
+    double last = -1;
+    for (int64_t k = 0; k < 8; k++) {
+        const float *a = plain.image + k * 15 * PIXELS, *m = mixed.image + k * 15 * PIXELS;
+        double share = (double)(m[0] - a[PIXELS]) / (double)(a[0] - a[PIXELS]);
+        cr_assert(share >= 0 && share <= 1 && share != last, "share %g", share);
+        last = share;
+        for (int64_t i = 0; i < 15; i++)
+            for (int64_t p = 0; p < PIXELS; p++) {
+                int64_t other = i == 14 ? i : i ^ 1;
+                double want = share * (double)a[i * PIXELS + p] + (1 - share) * (double)a[other * PIXELS + p];
+                cr_assert_float_eq(m[i * PIXELS + p], want, 2e-3);
+            }
+    }
+    for (int64_t i = 0; i < 8 * 15; i++) {
+        const float *t = mixed.target + i * 4;
+        cr_assert_float_eq(t[0] + t[1] + t[2] + t[3], 1, 1e-6);
+        cr_assert_eq(mixed.weight[i], 1, "the weights are not mixed");
+    }
+    trace_free(&plain);
+    trace_free(&mixed);
+}
+
+Test(loader, a_failed_read_arrives_with_its_batch)
+{
+    counting_set set = counting_set_make(64);
+    set.bad = 35;
+    data_loader_cfg cfg = {.set = &set.base, .batch = 10, .world = 1, .threads = 4, .ahead = 3};
+    data_loader *l;
+    const data_batch *b;
+    cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_OK);
+    for (int k = 0; k < 3; k++) {
+        cr_assert_eq(data_loader_next(l, &b), MN_OK);
+        data_loader_release(l, b);
+    }
+    for (int again = 0; again < 2; again++) {
+        cr_assert_eq(data_loader_next(l, &b), MN_EDATA);
+        cr_assert_null(b);
+        cr_assert_not_null(strstr(mn_errmsg(), "shard-7.h5: record 35 is damaged"), "%s", mn_errmsg());
+    }
+    data_loader_close(l);
+    cr_assert_eq(set.scratches, 0);
+}
+
+Test(loader, a_batch_larger_than_the_epoch_is_refused)
+{
+    counting_set set = counting_set_make(9);
+    data_loader_cfg cfg = {.set = &set.base, .batch = 10, .world = 1, .threads = 1, .ahead = 1, .train = 1};
+    data_loader *l;
+    cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_ECONFIG);
+}
+
+Test(loader, weighted_epochs_have_their_own_length)
+{
+    counting_set set = counting_set_make(20);
+    double w[20] = {0};
+    w[3] = 1;
+    w[17] = 3;
+    data_loader_cfg cfg = {.set = &set.base,
+                           .batch = 10,
+                           .world = 2,
+                           .threads = 2,
+                           .ahead = 2,
+                           .train = 1,
+                           .weights = w,
+                           .epoch_samples = 1000};
+    trace t = run_world(cfg, (data_state){1, 0, 0}, 100);
+    int64_t seen[20] = {0};
+    for (int i = 0; i < 1000; i++)
+        seen[t.index[i]]++;
+    cr_assert_eq(seen[3] + seen[17], 1000);
+    cr_assert(seen[3] > 200 && seen[3] < 300);
+    cr_assert(t.after[99].epoch == 1 && t.after[99].position == 0);
+    trace_free(&t);
+}
+
+Test(loader, progress_counts_rows)
+{
+    counting_set set = counting_set_make(40);
+    data_loader_cfg cfg = {.set = &set.base, .batch = 10, .world = 1, .threads = 2, .ahead = 8};
+    data_loader *l;
+    const data_batch *b;
+    int ready;
+    cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_OK);
+    for (int k = 0; k < 4; k++) {
+        cr_assert_eq(data_loader_next(l, &b), MN_OK);
+        cr_assert_geq(data_loader_progress(l, &ready), 10 * (k + 1));
+        cr_assert(b->wait_s >= 0);
+        data_loader_release(l, b);
+    }
+    cr_assert_eq(data_loader_progress(l, &ready), 40);
+    cr_assert_eq(ready, 0);
+    data_loader_close(l);
+}

@@ -1,0 +1,222 @@
+#include "data/order.h"
+
+#include "nn/base/mem.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdlib.h>
+
+static int64_t *epoch_of(const data_order_cfg *cfg, int64_t epoch, int64_t *n)
+{
+    data_order *o;
+    cr_assert_eq(data_order_open(&o, cfg), MN_OK);
+    data_cursor *c = data_cursor_open(o);
+    *n = data_order_samples(o);
+    int64_t *index = mn_calloc((size_t)*n, sizeof *index);
+    // Odd pieces: the answer must not depend on how it is asked for.
+    for (int64_t at = 0, step = 1; at < *n; at += step, step = step % 1000 + 37) {
+        if (step > *n - at) step = *n - at;
+        data_order_at(o, c, epoch, at, step, index + at);
+    }
+    data_cursor_close(c);
+    data_order_close(o);
+    return index;
+}
+
+// Borders of shards of uneven sizes.
+static int64_t *borders(int shards, int64_t *count)
+{
+    int64_t *b = mn_calloc((size_t)shards + 1, sizeof *b);
+    for (int i = 0; i < shards; i++)
+        b[i + 1] = b[i] + 1 + (i * 7919) % 1531;
+    *count = b[shards];
+    return b;
+}
+
+static void check_every_sample_once(const data_source *source, int64_t epoch)
+{
+    int64_t n;
+    int64_t *index = epoch_of(&(data_order_cfg){.seed = 11, .source = source, .n_sources = 1}, epoch, &n);
+    cr_assert_eq(n, source->count);
+    uint8_t *seen = mn_calloc((size_t)n, 1);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t at = index[i] - source->first;
+        cr_assert(at >= 0 && at < n && !seen[at], "n %lld: sample %lld twice or outside", (long long)n, (long long)at);
+        seen[at] = 1;
+    }
+    free(seen);
+    free(index);
+}
+
+Test(order, every_sample_comes_once_an_epoch)
+{
+    static const int64_t sizes[] = {1, 2, 3, 5, 255, 256, 257, 1000, 4099, 16384, 16385, 40000, 100003};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++)
+        for (int64_t epoch = 0; epoch < 3; epoch++)
+            check_every_sample_once(&(data_source){.first = 7, .count = sizes[k], .per_epoch = sizes[k]}, epoch);
+    static const int shards[] = {1, 2, 15, 16, 17, 33, 100, 300};
+    for (size_t k = 0; k < sizeof shards / sizeof shards[0]; k++) {
+        data_source s = {.n_shards = shards[k]};
+        int64_t *b = borders(shards[k], &s.count);
+        s.shard = b;
+        s.per_epoch = s.count;
+        check_every_sample_once(&s, 0);
+        check_every_sample_once(&s, 12345);
+        free(b);
+    }
+}
+
+Test(order, epochs_and_seeds_differ_and_repeat)
+{
+    data_source s = {.n_shards = 40};
+    int64_t *b = borders(40, &s.count), n;
+    s.shard = b;
+    s.per_epoch = s.count;
+    data_order_cfg one = {.seed = 1, .source = &s, .n_sources = 1}, two = {.seed = 2, .source = &s, .n_sources = 1};
+    int64_t *x[4] = {epoch_of(&one, 0, &n), epoch_of(&one, 0, &n), epoch_of(&one, 1, &n), epoch_of(&two, 0, &n)};
+    int64_t same[4] = {0};
+    for (int64_t i = 0; i < n; i++)
+        for (int k = 1; k < 4; k++)
+            same[k] += x[0][i] == x[k][i];
+    cr_assert_eq(same[1], n);
+    cr_assert_lt(same[2], 20);
+    cr_assert_lt(same[3], 20);
+    for (int k = 0; k < 4; k++)
+        free(x[k]);
+    free(b);
+}
+
+// Pearson's statistic of `count` cells that should be equal, as a number of standard deviations.
+static double chi_square(const int64_t *cell, int64_t count, double expected)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += ((double)cell[i] - expected) * ((double)cell[i] - expected) / expected;
+    return (sum - (double)(count - 1)) / sqrt(2.0 * (double)(count - 1));
+}
+
+Test(order, small_sets_are_shuffled_uniformly)
+{
+    enum { N = 40, EPOCHS = 20000 };
+    data_source s = {.count = N, .per_epoch = N};
+    data_order *o;
+    cr_assert_eq(data_order_open(&o, &(data_order_cfg){.seed = 3, .source = &s, .n_sources = 1}), MN_OK);
+    data_cursor *c = data_cursor_open(o);
+    int64_t cell[N * N] = {0}, index[N];
+    for (int64_t e = 0; e < EPOCHS; e++) {
+        data_order_at(o, c, e, 0, N, index);
+        for (int i = 0; i < N; i++)
+            cell[i * N + index[i]]++;
+    }
+    double z = chi_square(cell, N * N, (double)EPOCHS / N);
+    cr_assert(fabs(z) < 6, "samples prefer places: %.1f sigma", z);
+    data_cursor_close(c);
+    data_order_close(o);
+}
+
+// A batch out of a large sorted set must mix: 512 neighbours in the order come from many blocks and shards.
+Test(order, batches_of_a_large_set_mix_shards_and_stay_in_few)
+{
+    data_source s = {.count = 0, .n_shards = 64};
+    int64_t b[65] = {0};
+    for (int i = 0; i < 64; i++)
+        b[i + 1] = b[i] + 5000 + i;
+    s.count = s.per_epoch = b[64];
+    s.shard = b;
+    int64_t n;
+    int64_t *index = epoch_of(&(data_order_cfg){.seed = 5, .source = &s, .n_sources = 1}, 4, &n);
+    for (int64_t at = 0; at + 512 <= n; at += 4096) {
+        uint8_t shard[64] = {0}, block[2048] = {0};
+        int shards = 0, blocks = 0;
+        for (int64_t i = at; i < at + 512; i++) {
+            int k = 0;
+            while (b[k + 1] <= index[i])
+                k++;
+            shards += !shard[k];
+            shard[k] = 1;
+            blocks += !block[index[i] / 256];
+            block[index[i] / 256] = 1;
+        }
+        cr_assert(shards >= 12 && shards <= 2 * DATA_ORDER_GROUP, "%d shards", shards);
+        cr_assert_geq(blocks, 40);
+    }
+    free(index);
+}
+
+Test(order, a_mixture_keeps_its_shares_everywhere)
+{
+    data_source s[3] = {{.first = 0, .count = 3000, .per_epoch = 1500},
+                        {.first = 3000, .count = 1000, .per_epoch = 3000},
+                        {.first = 4000, .count = 777, .per_epoch = 777}};
+    data_order_cfg cfg = {.seed = 9, .source = s, .n_sources = 3};
+    int64_t n, seen[4777] = {0};
+    for (int64_t e = 0; e < 2; e++) {
+        int64_t *index = epoch_of(&cfg, e, &n), share[3] = {0};
+        cr_assert_eq(n, 1500 + 3000 + 777);
+        for (int64_t i = 0; i < n; i++) {
+            seen[index[i]]++;
+            share[(index[i] >= 3000) + (index[i] >= 4000)]++;
+        }
+        cr_assert(share[0] == 1500 && share[1] == 3000 && share[2] == 777);
+        free(index);
+    }
+    // After two epochs every sample of the halved source came once, of the tripled one six times, of the last twice.
+    for (int64_t i = 0; i < 4777; i++)
+        cr_assert_eq(seen[i],
+                     i < 3000   ? 1
+                     : i < 4000 ? 6
+                                : 2,
+                     "sample %lld came %lld times", (long long)i, (long long)seen[i]);
+}
+
+Test(order, weights_give_their_frequencies)
+{
+    enum { N = 50, DRAWS = 400000 };
+    double w[N], total = 0;
+    for (int i = 0; i < N; i++)
+        total += w[i] = i % 10 == 0 ? 0 : 0.1 + (i * 37) % 11;
+    data_source s = {.count = N, .per_epoch = N};
+    int64_t n;
+    data_order_cfg cfg = {.seed = 21, .source = &s, .n_sources = 1, .weights = w, .samples = DRAWS};
+    int64_t *index = epoch_of(&cfg, 2, &n), seen[N] = {0};
+    cr_assert_eq(n, DRAWS);
+    for (int64_t i = 0; i < n; i++)
+        seen[index[i]]++;
+    double sum = 0;
+    for (int i = 0; i < N; i++) {
+        double expected = DRAWS * w[i] / total;
+        if (w[i] == 0)
+            cr_assert_eq(seen[i], 0);
+        else
+            sum += ((double)seen[i] - expected) * ((double)seen[i] - expected) / expected;
+    }
+    double freedom = N - N / 10 - 1, z = (sum - freedom) / sqrt(2 * freedom);
+    cr_assert(fabs(z) < 5, "chi-square is %.1f sigma off", z);
+    free(index);
+}
+
+Test(order, weights_that_mean_nothing_are_refused)
+{
+    data_source s = {.count = 3, .per_epoch = 3};
+    static const double bad[][3] = {{0, 0, 0}, {1, -1, 1}, {1, NAN, 1}, {INFINITY, 1, 1}};
+    for (int k = 0; k < 4; k++) {
+        data_order *o;
+        data_order_cfg cfg = {.source = &s, .n_sources = 1, .weights = bad[k], .samples = 3};
+        cr_assert_eq(data_order_open(&o, &cfg), MN_ECONFIG);
+    }
+}
+
+// Nothing is stored per sample: a billion samples open at once.
+Test(order, size_costs_nothing)
+{
+    data_source s = {.count = 3000000000, .per_epoch = 3000000000};
+    data_order *o;
+    cr_assert_eq(data_order_open(&o, &(data_order_cfg){.seed = 3, .source = &s, .n_sources = 1}), MN_OK);
+    data_cursor *c = data_cursor_open(o);
+    int64_t index[100];
+    data_order_at(o, c, 1000000, 2999999900, 100, index);
+    for (int i = 0; i < 100; i++)
+        cr_assert(index[i] >= 0 && index[i] < s.count);
+    data_cursor_close(c);
+    data_order_close(o);
+}
