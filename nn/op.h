@@ -68,6 +68,7 @@ struct nn_node {
     void *attr;       // copy of the builder's attributes
     void *state;      // of prepare
     unsigned grad_in; // bit i, set at plan time before prepare: din[i] will be wanted
+    unsigned acc_in;  // and: backward will add into din[i] (nn_call.acc)
 };
 
 // Adds a node named `name` in the current scope (made unique inside it by the builder). Returns its first output; the

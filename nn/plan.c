@@ -135,6 +135,7 @@ static void want_inputs(plan *p, nn_node *n, nn_call *call)
         if (*has) call->acc |= 1u << k;
         *has = 1;
     }
+    n->acc_in = call->acc;
 }
 
 static void list_backward(plan *p)
