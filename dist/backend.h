@@ -1,0 +1,91 @@
+// Inside dist/: what a backend of the communicator fills, and the parts of a communicator that the folder shares.
+#ifndef DIST_BACKEND_H
+#define DIST_BACKEND_H
+
+#include "dist/comm.h"
+#include "dist/shared.h"
+
+#include <stdatomic.h>
+
+// One library's side of the communicator. Callers have checked that all ranks are in the same call.
+typedef struct dist_backend {
+    const char *name;
+    // all (world, bytes) in rank order.
+    mn_err (*allgather)(dist_comm *c, const void *mine, size_t bytes, void *all);
+    mn_err (*broadcast)(dist_comm *c, void *p, size_t bytes, int root);
+    // Sum of v over the leaders of all groups in group order, in place, on every leader. One at a time: start it, then
+    // poll until done. Only leaders (group_rank 0) call these. Before the first: reserve for the largest n.
+    mn_err (*sum_reserve)(dist_comm *c, int64_t n);
+    mn_err (*sum_start)(dist_comm *c, float *v, int64_t n);
+    mn_err (*sum_poll)(dist_comm *c, int *done);
+    // The library's own sum of all ranks in place, to be compared with.
+    mn_err (*library_sum)(dist_comm *c, float *v, int64_t n);
+    void (*abort)(dist_comm *c, int status);
+    void (*close)(dist_comm *c);
+} dist_backend;
+
+// What a rank shows to the others of its group, for reports; written by that rank only.
+typedef struct dist_status {
+    _Alignas(64) _Atomic int64_t pid;
+    _Atomic int64_t phase, step; // of the watchdog
+    _Atomic int64_t rounds;      // collectives entered
+    _Atomic int op;              // the newest of them
+    _Atomic int closed;          // has left in good order
+    int rank;                    // in the world
+} dist_status;
+
+enum { DIST_SLOT_BYTES = 4096 };
+
+typedef struct dist_call { // must be equal on all ranks of a round; no padding, it is compared as bytes
+    int64_t count;
+    int32_t op, aux;
+} dist_call;
+
+typedef struct dist_slot { // what a rank hands in to one round
+    _Alignas(64) _Atomic int64_t round;
+    dist_call call;
+    unsigned char payload[DIST_SLOT_BYTES];
+} dist_slot;
+
+typedef struct dist_board { // head of the memory shared by a group; then (group_size) status, (2, group_size) slots
+    _Alignas(64) _Atomic int abort_status; // exit status of the first rank that gave up, 0: none
+    _Atomic int abort_rank;
+} dist_board;
+
+struct dist_comm {
+    const dist_backend *backend;
+    void *state; // of the backend
+    dist_place at;
+    int *host_of;                  // (world): lowest rank of each rank's host; from the backend
+    int *group_of, *group_rank_of; // (world)
+    int *leader;                   // (groups): world ranks of the groups' first ranks
+    dist_shared memory;            // of the board; base NULL: none
+    dist_board *board;             // NULL: none
+    dist_status *status;           // (group_size); without a board: own_status
+    dist_slot *slot;               // (2, group_size)
+    dist_status own_status;
+    int64_t round;
+    unsigned char *gathered;   // (world, DIST_SLOT_BYTES): where rounds without a board end
+    const unsigned char *from; // of rank 0 in the last round
+    size_t from_stride;
+    dist_trace trace;
+};
+
+// One round of at most DIST_SLOT_BYTES from every rank, which all must enter with the same op, count and aux. Afterwards
+// dist__from(c, r) is what rank r handed in, until the next round.
+MN_MUST_CHECK mn_err dist__round(dist_comm *c, dist_op_kind op, int64_t count, int aux, const void *mine, size_t bytes);
+const void *dist__from(const dist_comm *c, int rank);
+dist_status *dist__status(dist_comm *c); // of this rank
+
+// Waiting for others: spins, then yields, then sleeps 50 us at a time; finds out when the others are gone.
+//
+//     for (dist_wait w = {0}; !ready;) MN_TRY(dist__wait(c, &w));
+typedef struct dist_wait {
+    int64_t turns, start_ns, checked_ns;
+} dist_wait;
+MN_MUST_CHECK mn_err dist__wait(dist_comm *c, dist_wait *w);
+
+extern const dist_backend dist__mpi;
+MN_MUST_CHECK mn_err dist__mpi_open(dist_comm *c); // sets backend, state, host_of and the first four numbers of at
+
+#endif

@@ -1,0 +1,218 @@
+#include "dist/backend.h"
+#include "nn/base/fault.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+enum { SPIN_TURNS = 2000, YIELD_NS = 1000000, CHECK_NS = 200000000, SLEEP_NS = 50000 };
+
+static inline void relax(void)
+{
+#if defined(__x86_64__)
+    _mm_pause();
+#endif
+}
+
+// A peer of the group that ended without saying so leaves its status open.
+static mn_err look_for_peers(dist_comm *c)
+{
+    for (int i = 0; c->board && i < c->at.group_size; i++) {
+        dist_status *s = &c->status[i];
+        if (i == c->at.group_rank) continue;
+        if (s->closed) return mn_fail(MN_ERETRY, "rank %d has left the job while this rank waits for it", s->rank);
+        if (s->pid && kill((pid_t)s->pid, 0) != 0 && errno == ESRCH)
+            return mn_fail(MN_ERETRY, "rank %d (process %lld on %s) is gone; run again, the last checkpoint is used",
+                           s->rank, (long long)s->pid, c->at.host);
+    }
+    return MN_OK;
+}
+
+mn_err dist__wait(dist_comm *c, dist_wait *w)
+{
+    if (++w->turns < SPIN_TURNS) {
+        relax();
+        return MN_OK;
+    }
+    if (c->board && c->board->abort_status)
+        return mn_fail(MN_ERETRY, "rank %d gave up, see its message", c->board->abort_rank);
+    int64_t now = dist_now_ns();
+    if (!w->start_ns) w->start_ns = w->checked_ns = now;
+    if (now - w->checked_ns > CHECK_NS) {
+        w->checked_ns = now;
+        MN_TRY(look_for_peers(c));
+    }
+    if (now - w->start_ns < YIELD_NS)
+        sched_yield();
+    else
+        nanosleep(&(struct timespec){.tv_nsec = SLEEP_NS}, NULL);
+    return MN_OK;
+}
+
+dist_status *dist__status(dist_comm *c)
+{
+    return &c->status[c->at.group_rank];
+}
+
+const void *dist__from(const dist_comm *c, int rank)
+{
+    return c->from + (size_t)rank * c->from_stride;
+}
+
+static mn_err out_of_order(const dist_comm *c, int rank, dist_op_kind op, int64_t count, const dist_call *theirs)
+{
+    return mn_fail(
+        MN_EINTERNAL,
+        "collective %lld: rank %d is in a %s of %lld while this rank (%d) is in a %s of %lld: the ranks have left "
+        "the common order, please report this",
+        (long long)c->round, rank, dist_op_name((dist_op_kind)theirs->op), (long long)theirs->count, c->at.rank,
+        dist_op_name(op), (long long)count);
+}
+
+// Two sets of slots are enough: who writes a slot of round k + 2 has seen all of round k + 1, so nobody reads round k.
+static mn_err round_on_board(dist_comm *c, const dist_call *call, const void *mine, size_t bytes)
+{
+    dist_slot *slots = c->slot + (c->round & 1) * c->at.group_size, *own = &slots[c->at.group_rank];
+    own->call = *call;
+    if (bytes) memcpy(own->payload, mine, bytes);
+    atomic_store_explicit(&own->round, c->round, memory_order_release);
+    for (int r = 0; r < c->at.world; r++) {
+        for (dist_wait w = {0}; atomic_load_explicit(&slots[r].round, memory_order_acquire) != c->round;)
+            MN_TRY(dist__wait(c, &w));
+        if (memcmp(&slots[r].call, call, sizeof *call) != 0)
+            return out_of_order(c, r, (dist_op_kind)call->op, call->count, &slots[r].call);
+    }
+    c->from = slots[0].payload;
+    c->from_stride = sizeof *slots;
+    return MN_OK;
+}
+
+typedef struct message { // one size for all small rounds, so that a rank in another call is found out, not hung on
+    dist_call call;
+    unsigned char payload[256 - sizeof(dist_call)];
+} message;
+
+static mn_err round_on_backend(dist_comm *c, const dist_call *call, const void *mine, size_t bytes)
+{
+    message m = {.call = *call};
+    int small = bytes <= sizeof m.payload;
+    if (small && bytes) memcpy(m.payload, mine, bytes);
+    MN_TRY(c->backend->allgather(c, &m, sizeof m, c->gathered));
+    const message *all = (const message *)c->gathered;
+    for (int r = 0; r < c->at.world; r++)
+        if (memcmp(&all[r].call, call, sizeof *call) != 0)
+            return out_of_order(c, r, (dist_op_kind)call->op, call->count, &all[r].call);
+    if (!small) MN_TRY(c->backend->allgather(c, mine, bytes, c->gathered));
+    c->from = small ? all[0].payload : c->gathered;
+    c->from_stride = small ? sizeof m : bytes;
+    return MN_OK;
+}
+
+mn_err dist__round(dist_comm *c, dist_op_kind op, int64_t count, int aux, const void *mine, size_t bytes)
+{
+    mn_assert(bytes <= DIST_SLOT_BYTES);
+    dist_call call = {.count = count, .op = (int)op, .aux = aux};
+    c->round++;
+    dist_status *own = dist__status(c);
+    atomic_store_explicit(&own->op, (int)op, memory_order_relaxed);
+    atomic_store_explicit(&own->rounds, c->round, memory_order_relaxed);
+    if (c->at.world == 1) {
+        if (bytes) memcpy(c->gathered, mine, bytes);
+        c->from = c->gathered;
+        return MN_OK;
+    }
+    return c->board && c->at.groups == 1 ? round_on_board(c, &call, mine, bytes)
+                                         : round_on_backend(c, &call, mine, bytes);
+}
+
+mn_err dist_barrier(dist_comm *c)
+{
+    uint64_t seq = dist_trace_begin(&c->trace, DIST_OP_BARRIER, 0, 0);
+    MN_TRY(dist__round(c, DIST_OP_BARRIER, 0, 0, NULL, 0));
+    dist_trace_end(&c->trace, seq);
+    return MN_OK;
+}
+
+mn_err dist_broadcast(dist_comm *c, void *p, size_t bytes, int root)
+{
+    mn_assert(root >= 0 && root < c->at.world);
+    uint64_t seq = dist_trace_begin(&c->trace, DIST_OP_BROADCAST, (int64_t)bytes, (int64_t)bytes);
+    size_t in_round = bytes <= DIST_SLOT_BYTES ? bytes : 0;
+    MN_TRY(dist__round(c, DIST_OP_BROADCAST, (int64_t)bytes, root, p, in_round));
+    if (c->at.rank != root && in_round) memcpy(p, dist__from(c, root), bytes);
+    if (c->at.world > 1 && !in_round && bytes) MN_TRY(c->backend->broadcast(c, p, bytes, root));
+    dist_trace_end(&c->trace, seq);
+    return MN_OK;
+}
+
+mn_err dist_gather(dist_comm *c, const void *mine, size_t bytes, void *all)
+{
+    uint64_t seq = dist_trace_begin(&c->trace, DIST_OP_GATHER, (int64_t)bytes, (int64_t)bytes);
+    for (size_t at = 0; at < bytes; at += DIST_SLOT_BYTES) {
+        size_t part = bytes - at < DIST_SLOT_BYTES ? bytes - at : DIST_SLOT_BYTES;
+        MN_TRY(dist__round(c, DIST_OP_GATHER, (int64_t)bytes, 0, (const char *)mine + at, part));
+        for (int r = 0; r < c->at.world; r++)
+            memcpy((char *)all + (size_t)r * bytes + at, dist__from(c, r), part);
+    }
+    dist_trace_end(&c->trace, seq);
+    return MN_OK;
+}
+
+enum { ROUND_NUMBERS = DIST_SLOT_BYTES / 8 };
+
+mn_err dist_host_sum(void *comm, double *v, int64_t n)
+{
+    dist_comm *c = comm;
+    uint64_t seq = dist_trace_begin(&c->trace, DIST_OP_SUM, n, n * 8);
+    if (mn_fault("dist.skip_sum")) return MN_OK;
+    for (int64_t at = 0; at < n; at += ROUND_NUMBERS) {
+        int64_t part = n - at < ROUND_NUMBERS ? n - at : ROUND_NUMBERS;
+        MN_TRY(dist__round(c, DIST_OP_SUM, n, 0, v + at, (size_t)part * sizeof *v));
+        for (int r = 0; r < c->at.world; r++) {
+            const double *from = dist__from(c, r);
+            for (int64_t i = 0; i < part; i++)
+                v[at + i] = r ? v[at + i] + from[i] : from[i];
+        }
+    }
+    dist_trace_end(&c->trace, seq);
+    return MN_OK;
+}
+
+mn_err dist_sum_int(dist_comm *c, int64_t *v, int64_t n)
+{
+    uint64_t seq = dist_trace_begin(&c->trace, DIST_OP_SUM_INT, n, n * 8);
+    for (int64_t at = 0; at < n; at += ROUND_NUMBERS) {
+        int64_t part = n - at < ROUND_NUMBERS ? n - at : ROUND_NUMBERS;
+        MN_TRY(dist__round(c, DIST_OP_SUM_INT, n, 0, v + at, (size_t)part * sizeof *v));
+        for (int r = 0; r < c->at.world; r++) {
+            const int64_t *from = dist__from(c, r);
+            for (int64_t i = 0; i < part; i++)
+                v[at + i] = r ? v[at + i] + from[i] : from[i];
+        }
+    }
+    dist_trace_end(&c->trace, seq);
+    return MN_OK;
+}
+
+mn_err dist_agree(dist_comm *c, mn_err mine)
+{
+    struct {
+        int code;
+        char text[1020];
+    } record = {.code = (int)mine};
+    if (mine != MN_OK) snprintf(record.text, sizeof record.text, "%s", mn_errmsg());
+    MN_TRY(dist__round(c, DIST_OP_GATHER, (int64_t)sizeof record, 3, &record, sizeof record));
+    for (int r = 0; r < c->at.world; r++) {
+        memcpy(&record, dist__from(c, r), sizeof record);
+        if (record.code == MN_OK) continue;
+        if (r == c->at.rank) return mine;
+        return mn_fail((mn_err)record.code, "rank %d: %s", r, record.text);
+    }
+    return MN_OK;
+}

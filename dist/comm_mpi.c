@@ -1,0 +1,244 @@
+// The only file that knows MPI. All waiting is done with MPI_Test and dist__wait, so that ranks that share cores yield,
+// and a rank whose peers are gone finds out.
+#include "dist/backend.h"
+#include "dist/reduce.h"
+#include "nn/base/mem.h"
+
+#include <limits.h>
+#include <mpi.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct ranks { // state of the backend
+    MPI_Comm comm;
+    struct {                  // of the sum over leaders that is under way
+        float *v, *received;  // (n), (groups, own slice)
+        const float **from;   // (groups): slices of received
+        int64_t n, capacity;  // of v; largest n that was reserved
+        size_t bytes;         // of received
+        MPI_Request *request; // (2 * groups)
+        int n_requests;
+        enum { IDLE, SCATTER, GATHER } phase;
+    } sum;
+} ranks;
+
+static mn_err failed(const dist_comm *c, const char *what, int code)
+{
+    char text[MPI_MAX_ERROR_STRING];
+    int size = 0;
+    if (MPI_Error_string(code, text, &size) != MPI_SUCCESS) size = 0;
+    text[size < (int)sizeof text ? size : 0] = 0;
+    return mn_fail(MN_ERETRY, "%s failed on rank %d (%s): %s; run again, the last checkpoint is used", what, c->at.rank,
+                   c->at.host, text);
+}
+
+#define TRY_MPI(c, call)                                                                                               \
+    do {                                                                                                               \
+        int code_ = (call);                                                                                            \
+        if (code_ != MPI_SUCCESS) return failed(c, #call, code_);                                                      \
+    } while (0)
+
+static mn_err finish(dist_comm *c, MPI_Request *request)
+{
+    int done = 0;
+    for (dist_wait w = {0}; !done;) {
+        TRY_MPI(c, MPI_Test(request, &done, MPI_STATUS_IGNORE));
+        if (!done) MN_TRY(dist__wait(c, &w));
+    }
+    return MN_OK;
+}
+
+static mn_err allgather(dist_comm *c, const void *mine, size_t bytes, void *all)
+{
+    ranks *k = c->state;
+    MPI_Request request;
+    mn_assert(bytes <= INT_MAX);
+    TRY_MPI(c, MPI_Iallgather(mine, (int)bytes, MPI_BYTE, all, (int)bytes, MPI_BYTE, k->comm, &request));
+    return finish(c, &request);
+}
+
+enum { BROADCAST_BYTES = 64 << 20 };
+
+static mn_err broadcast(dist_comm *c, void *p, size_t bytes, int root)
+{
+    ranks *k = c->state;
+    for (size_t at = 0; at < bytes; at += BROADCAST_BYTES) {
+        MPI_Request request;
+        size_t part = bytes - at < BROADCAST_BYTES ? bytes - at : BROADCAST_BYTES;
+        TRY_MPI(c, MPI_Ibcast((char *)p + at, (int)part, MPI_BYTE, root, k->comm, &request));
+        MN_TRY(finish(c, &request));
+    }
+    return MN_OK;
+}
+
+// Slice g of the n elements, in whole cache lines: [begin(g), begin(g + 1)).
+static int64_t slice_begin(int64_t n, int g, int groups)
+{
+    return g == groups ? n : n / 16 * g / groups * 16;
+}
+
+enum { TAG_SCATTER = 1, TAG_GATHER = 2 };
+
+static mn_err sum_reserve(dist_comm *c, int64_t n)
+{
+    ranks *k = c->state;
+    size_t groups = (size_t)c->at.groups;
+    mn_assert(n <= INT_MAX);
+    if (!k->sum.request) k->sum.request = mn_calloc(groups * 2, sizeof(MPI_Request));
+    if (!k->sum.from) k->sum.from = (const float **)mn_calloc(groups, sizeof *k->sum.from);
+    if (n <= k->sum.capacity) return MN_OK;
+    if (k->sum.received) mn_large_free(k->sum.received, k->sum.bytes);
+    k->sum.received = NULL;
+    k->sum.capacity = 0;
+    k->sum.bytes = ((size_t)n + 32 * groups) * sizeof(float); // a slice is at most n / groups and two cache lines
+    void *p;
+    MN_TRY(mn_large_alloc(&p, k->sum.bytes, "the buffer of sums between nodes"));
+    k->sum.received = p;
+    k->sum.capacity = n;
+    return MN_OK;
+}
+
+// First half: every leader sends slice g to leader g, and receives its own slice from all.
+static mn_err sum_start(dist_comm *c, float *v, int64_t n)
+{
+    ranks *k = c->state;
+    int groups = c->at.groups, me = c->at.group;
+    mn_assert(k->sum.phase == IDLE && n <= k->sum.capacity);
+    k->sum.v = v;
+    k->sum.n = n;
+    k->sum.n_requests = 0;
+    int64_t own = slice_begin(n, me + 1, groups) - slice_begin(n, me, groups);
+    for (int g = 0; g < groups; g++) {
+        int64_t from = slice_begin(n, g, groups), to = slice_begin(n, g + 1, groups);
+        if (g == me) continue;
+        TRY_MPI(c, MPI_Irecv(k->sum.received + own * g, (int)own, MPI_FLOAT, c->leader[g], TAG_SCATTER, k->comm,
+                             &k->sum.request[k->sum.n_requests++]));
+        TRY_MPI(c, MPI_Isend(v + from, (int)(to - from), MPI_FLOAT, c->leader[g], TAG_SCATTER, k->comm,
+                             &k->sum.request[k->sum.n_requests++]));
+    }
+    k->sum.phase = SCATTER;
+    return MN_OK;
+}
+
+// Second half: the own slice, summed in group order, goes to all leaders.
+static mn_err send_slice(dist_comm *c)
+{
+    ranks *k = c->state;
+    int groups = c->at.groups, me = c->at.group;
+    int64_t begin = slice_begin(k->sum.n, me, groups), own = slice_begin(k->sum.n, me + 1, groups) - begin;
+    for (int g = 0; g < groups; g++)
+        k->sum.from[g] = g == me ? k->sum.v + begin : k->sum.received + own * g;
+    dist_sum_floats(k->sum.from, groups, &(float *){k->sum.v + begin}, 1, own);
+    k->sum.n_requests = 0;
+    for (int g = 0; g < groups; g++) {
+        int64_t at = slice_begin(k->sum.n, g, groups), to = slice_begin(k->sum.n, g + 1, groups);
+        if (g == me) continue;
+        TRY_MPI(c, MPI_Irecv(k->sum.v + at, (int)(to - at), MPI_FLOAT, c->leader[g], TAG_GATHER, k->comm,
+                             &k->sum.request[k->sum.n_requests++]));
+        TRY_MPI(c, MPI_Isend(k->sum.v + begin, (int)own, MPI_FLOAT, c->leader[g], TAG_GATHER, k->comm,
+                             &k->sum.request[k->sum.n_requests++]));
+    }
+    k->sum.phase = GATHER;
+    return MN_OK;
+}
+
+static mn_err sum_poll(dist_comm *c, int *done)
+{
+    ranks *k = c->state;
+    int all = 0;
+    *done = 0;
+    TRY_MPI(c, MPI_Testall(k->sum.n_requests, k->sum.request, &all, MPI_STATUSES_IGNORE));
+    if (!all) return MN_OK;
+    if (k->sum.phase == SCATTER) return send_slice(c);
+    k->sum.phase = IDLE;
+    *done = 1;
+    return MN_OK;
+}
+
+static mn_err library_sum(dist_comm *c, float *v, int64_t n)
+{
+    ranks *k = c->state;
+    mn_assert(n <= INT_MAX);
+    TRY_MPI(c, MPI_Allreduce(MPI_IN_PLACE, v, (int)n, MPI_FLOAT, MPI_SUM, k->comm));
+    return MN_OK;
+}
+
+static void abort_ranks(dist_comm *c, int status)
+{
+    ranks *k = c->state;
+    MPI_Abort(k->comm, status);
+}
+
+static void close_ranks(dist_comm *c)
+{
+    ranks *k = c->state;
+    if (!k) return;
+    if (k->sum.received) mn_large_free(k->sum.received, k->sum.bytes);
+    free(k->sum.from);
+    free(k->sum.request);
+    if (k->comm != MPI_COMM_NULL) MPI_Comm_free(&k->comm);
+    MPI_Finalize();
+    free(k);
+}
+
+static mn_err find_hosts(dist_comm *c)
+{
+    ranks *k = c->state;
+    MPI_Comm local;
+    TRY_MPI(c, MPI_Comm_split_type(k->comm, MPI_COMM_TYPE_SHARED, c->at.rank, MPI_INFO_NULL, &local));
+    TRY_MPI(c, MPI_Comm_rank(local, &c->at.local_rank));
+    TRY_MPI(c, MPI_Comm_size(local, &c->at.local_size));
+    int lowest = c->at.rank;
+    TRY_MPI(c, MPI_Bcast(&lowest, 1, MPI_INT, 0, local));
+    TRY_MPI(c, MPI_Comm_free(&local));
+    c->host_of = mn_calloc((size_t)c->at.world, sizeof(int));
+    TRY_MPI(c, MPI_Allgather(&lowest, 1, MPI_INT, c->host_of, 1, MPI_INT, k->comm));
+    return MN_OK;
+}
+
+const dist_backend dist__mpi = {.name = "mpi",
+                                .allgather = allgather,
+                                .broadcast = broadcast,
+                                .sum_reserve = sum_reserve,
+                                .sum_start = sum_start,
+                                .sum_poll = sum_poll,
+                                .library_sum = library_sum,
+                                .abort = abort_ranks,
+                                .close = close_ranks};
+
+mn_err dist__mpi_open(dist_comm *c)
+{
+    int provided = 0, initialized = 0;
+    TRY_MPI(c, MPI_Initialized(&initialized));
+    if (initialized) return mn_fail(MN_EINTERNAL, "the communicator was opened twice in one process");
+    TRY_MPI(c, MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &provided));
+    ranks *k = mn_calloc(1, sizeof *k);
+    k->comm = MPI_COMM_NULL;
+    c->state = k;
+    c->backend = &dist__mpi;
+    if (provided < MPI_THREAD_FUNNELED)
+        return mn_fail(MN_EDEVICE, "%s offers no thread support (MPI_THREAD_FUNNELED): use a build with threads",
+                       dist_library());
+    TRY_MPI(c, MPI_Comm_dup(MPI_COMM_WORLD, &k->comm));
+    TRY_MPI(c, MPI_Comm_set_errhandler(k->comm, MPI_ERRORS_RETURN));
+    TRY_MPI(c, MPI_Comm_rank(k->comm, &c->at.rank));
+    TRY_MPI(c, MPI_Comm_size(k->comm, &c->at.world));
+    return find_hosts(c);
+}
+
+const char *dist_library(void)
+{
+    static char text[64]; // of the library that was loaded, which is one per process
+#if defined(OPEN_MPI)
+    char version[MPI_MAX_LIBRARY_VERSION_STRING];
+    int size = 0;
+    if (!text[0] && MPI_Get_library_version(version, &size) == MPI_SUCCESS) {
+        // "Open MPI v4.1.4, package: ..."
+        version[strcspn(version, ",\n")] = 0;
+        snprintf(text, sizeof text, "%.60s", version);
+    }
+#endif
+    if (!text[0]) snprintf(text, sizeof text, "MPI %d.%d", MPI_VERSION, MPI_SUBVERSION);
+    return text;
+}

@@ -1,0 +1,123 @@
+// Each test runs plainly as one rank and, by mien_rank_test, on several. Numbers are small integers or powers of two
+// where the result does not depend on their order, and chosen to depend on it where the order is what is tested.
+#include "dist/comm.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static dist_comm *open_comm(void)
+{
+    dist_comm *c;
+    cr_assert_eq(dist_open(&c), MN_OK, "%s", mn_errmsg());
+    return c;
+}
+
+Test(comm, places)
+{
+    dist_comm *c = open_comm();
+    const dist_place *at = dist_where(c);
+    const char *ranks = getenv("MIEN_TEST_RANKS"), *node = getenv("MIEN_NODE_SIZE");
+    int world = ranks ? atoi(ranks) : 1, size = node ? atoi(node) : world;
+    if (getenv("MIEN_FAULT")) size = 1; // memory cannot be shared
+    cr_assert_eq(dist_world(c), world);
+    cr_assert(dist_rank(c) >= 0 && dist_rank(c) < world);
+    cr_assert_eq(at->local_size, world);
+    cr_assert_eq(at->local_rank, dist_rank(c));
+    cr_assert_eq(at->groups, (world + size - 1) / size);
+    cr_assert_eq(at->group, dist_rank(c) / size);
+    cr_assert_eq(at->group_rank, dist_rank(c) % size);
+    dist_close(c);
+}
+
+Test(comm, sums)
+{
+    dist_comm *c = open_comm();
+    int world = dist_world(c), rank = dist_rank(c);
+    static const int64_t sizes[] = {1, 3, 511, 512, 513, 2000, 1, 0, 1};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        double v[2000];
+        int64_t n = sizes[k], w[2000];
+        for (int64_t i = 0; i < n; i++) {
+            v[i] = (double)(i + 1) * (rank + 1);
+            w[i] = (i - 7) * ((int64_t)1 << 40) + rank;
+        }
+        cr_assert_eq(dist_host_sum(c, v, n), MN_OK, "%s", mn_errmsg());
+        cr_assert_eq(dist_sum_int(c, w, n), MN_OK, "%s", mn_errmsg());
+        for (int64_t i = 0; i < n; i++) {
+            cr_assert_eq(v[i], (double)(i + 1) * world * (world + 1) / 2);
+            cr_assert_eq(w[i], world * (i - 7) * ((int64_t)1 << 40) + world * (world - 1) / 2);
+        }
+    }
+    dist_close(c);
+}
+
+// 1, 2^-53, 2^-53 added from the left is 1; from the right it is 1 + 2^-52. Repeated with ranks arriving in any order.
+Test(comm, sum_is_in_rank_order)
+{
+    dist_comm *c = open_comm();
+    for (int turn = 0; turn < 200; turn++) {
+        double v = dist_rank(c) ? 0x1p-53 : 1;
+        for (volatile int late = 0; late < (turn * 7919 + dist_rank(c) * 104729) % 20000; late++) {
+        }
+        cr_assert_eq(dist_host_sum(c, &v, 1), MN_OK);
+        cr_assert_eq(v, 1);
+    }
+    dist_close(c);
+}
+
+Test(comm, broadcast_and_gather)
+{
+    dist_comm *c = open_comm();
+    int world = dist_world(c), rank = dist_rank(c);
+    static const size_t sizes[] = {1, 255, 4096, 4097, 300000};
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++) {
+        size_t n = sizes[k];
+        int root = (int)k % world;
+        unsigned char *mine = malloc(n), *all = malloc(n * (size_t)world);
+        cr_assert(mine && all);
+        memset(mine, rank + 1, n);
+        cr_assert_eq(dist_gather(c, mine, n, all), MN_OK, "%s", mn_errmsg());
+        for (size_t i = 0; i < n * (size_t)world; i++)
+            cr_assert_eq(all[i], i / n + 1);
+        cr_assert_eq(dist_broadcast(c, mine, n, root), MN_OK, "%s", mn_errmsg());
+        for (size_t i = 0; i < n; i++)
+            cr_assert_eq(mine[i], root + 1);
+        cr_assert_eq(dist_barrier(c), MN_OK);
+        free(mine);
+        free(all);
+    }
+    dist_close(c);
+}
+
+Test(comm, agrees_on_errors)
+{
+    dist_comm *c = open_comm();
+    int last = dist_world(c) - 1;
+    cr_assert_eq(dist_agree(c, MN_OK), MN_OK);
+    mn_err mine = dist_rank(c) == last ? mn_fail(MN_EDATA, "shard 7 is cut") : MN_OK;
+    cr_assert_eq(dist_agree(c, mine), MN_EDATA);
+    cr_assert(strstr(mn_errmsg(), "shard 7 is cut"), "%s", mn_errmsg());
+    if (dist_rank(c) != last) cr_assert(strstr(mn_errmsg(), "rank "), "%s", mn_errmsg());
+    dist_close(c);
+}
+
+// One rank in another collective, or in the same one with another size: named on all ranks, and nobody hangs.
+Test(comm, names_who_left_the_order)
+{
+    dist_comm *c = open_comm();
+    if (dist_world(c) == 1) {
+        dist_close(c);
+        cr_skip_test("needs two ranks");
+    }
+    int odd = dist_rank(c) == dist_world(c) - 1;
+    double v[3] = {0};
+    mn_err err = odd ? dist_barrier(c) : dist_host_sum(c, v, 3);
+    cr_assert_eq(err, MN_EINTERNAL);
+    cr_assert(strstr(mn_errmsg(), "barrier") && strstr(mn_errmsg(), "sum of doubles of 3"), "%s", mn_errmsg());
+    char text[32];
+    snprintf(text, sizeof text, "rank %d ", odd ? 0 : dist_world(c) - 1);
+    cr_assert(strstr(mn_errmsg(), text), "%s", mn_errmsg());
+    dist_close(c);
+}
