@@ -42,6 +42,8 @@ typedef struct data_video {    // one row of /video
     int32_t fps_num, fps_den;
     int64_t frames;                  // decoded frames, or the largest frame number known
     int64_t first_record, n_records; // in this shard; records of a video are in frame order and in one shard
+    int64_t labels[DATA_TASKS];      // rows of its label files, 0: none
+    int64_t audio_offset_us;         // start of its sound after the first frame; the stored PCM is aligned already
 } data_video;
 
 // Columns of the index, borrowed from the shard; NULL: the dataset has no such column.
@@ -50,7 +52,9 @@ typedef struct data_index {
     const uint64_t *offset; // (n + 1)
     const uint32_t *crc;    // (n) CRC32C
     const uint16_t *width, *height;
+    const uint8_t *channels;    // of the picture as it is stored, 0 unknown
     const uint8_t *codec;       // DATA_CODEC_*
+    const uint8_t *orientation; // EXIF orientation 1..8, 0 none: not yet applied to the pixels
     const int8_t *expr;         // (n), in Aff-Wild2's order 0..7 for every dataset; -1 none
     const int8_t *au;           // (n, 12): 0, 1, -1 none
     const float *va;            // (n, 2): NaN none
@@ -65,19 +69,38 @@ typedef struct data_index {
     const data_video *videos;
 } data_index;
 
+typedef struct data_shard_info {
+    const char *path;
+    char dataset[64], split[16], stream[16], importer[64];
+    char created_utc[32];
+    char source[33];             // digest of what it was made from and of the options, "" if unknown
+    char payload[33], index[33]; // XXH3-128 in hexadecimal: of the payload, of every other dataset
+    const char *options;         // of the import, JSON
+    int shard, shards;           // number of this shard among those of its split and stream
+    int64_t records, videos;
+    uint64_t payload_bytes, file_bytes;
+} data_shard_info;
+
 typedef struct data_shard data_shard;
 MN_MUST_CHECK mn_err data_shard_open(data_shard **out, const char *path);
 void data_shard_close(data_shard *s);
 const data_index *data_shard_index(const data_shard *s);
+const data_shard_info *data_shard_about(const data_shard *s);
 const char *data_shard_name(const data_shard *s, int64_t i); // source path of the record, relative
+size_t data_shard_size(const data_shard *s, int64_t i);      // bytes of record i
 // Copies record i; MN_EDATA when its CRC is wrong, MN_EIO when reading fails.
 MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size);
+
+// Reads the whole payload: every record's CRC32C and the digest of all. MN_EDATA names the first damage.
+MN_MUST_CHECK mn_err data_shard_verify(const data_shard *s);
 
 // A dataset folder: DIR/manifest.json and its shards, opened together. Records of all shards of one split and stream,
 // numbered in manifest order: the record part of a sample id.
 typedef struct data_folder data_folder;
-// split: "train", "validation", "test", or NULL for all. For Aff-Wild2 the split of a record is its video's for the
-// task (DATA_EXPR...), others have one split per shard. stream: "image" or "audio".
+// split: "train", "validation", "test", or NULL for all. stream: "image" or "audio". For Aff-Wild2 the split of a record
+// is its video's for the task (DATA_EXPR...); others have one split per shard and ignore the task. With task DATA_TASKS,
+// for training without labels, a video is in validation or test when any task puts it there, else in train.
+// Nothing of the folder is damaged in its index, and no shard is missing or short, when this returns MN_OK.
 MN_MUST_CHECK mn_err data_folder_open(data_folder **out, const char *dir, const char *split, int task,
                                       const char *stream);
 void data_folder_close(data_folder *f);
@@ -86,14 +109,14 @@ int64_t data_folder_count(const data_folder *f);
 const data_shard *data_folder_at(const data_folder *f, int64_t i, int64_t *record);
 int data_folder_shards(const data_folder *f);
 const data_shard *data_folder_shard(const data_folder *f, int k);
-uint64_t data_folder_digest(const data_folder *f); // of the manifest: for the handshake and the checkpoint
+uint64_t data_folder_digest(const data_folder *f); // of all records and labels: for the handshake and the checkpoint
 
 // Writing: one writer per shard; temporary name, closed, verified, fsync'ed, renamed.
 typedef struct data_record {
     const void *payload;
     size_t size;
     const char *name;
-    uint8_t codec;
+    uint8_t codec, channels, orientation;
     uint16_t width, height;
     int8_t expr, au[DATA_AUS];
     float va[2];
@@ -107,7 +130,8 @@ typedef struct data_record {
 typedef struct data_writer data_writer;
 typedef struct data_writer_cfg {
     const char *dir, *dataset, *split, *stream, *importer, *options_json;
-    int index, count; // of the shard
+    const char *source; // digest of the source lists, NULL: unknown
+    int index, count;   // of the shard
     int has_expr, has_au, has_va, has_identity, has_attr, has_video;
 } data_writer_cfg;
 MN_MUST_CHECK mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg);
@@ -115,5 +139,16 @@ MN_MUST_CHECK mn_err data_writer_video(data_writer *w, const data_video *v, int3
 MN_MUST_CHECK mn_err data_writer_add(data_writer *w, const data_record *r);
 MN_MUST_CHECK mn_err data_writer_close(data_writer *w); // durable under its final name, or gone
 void data_writer_abort(data_writer *w);
+// "<dataset>-<split>[-audio]-00000-of-00004.h5" into name.
+void data_writer_name(const data_writer_cfg *cfg, char *name, size_t size);
+
+// Ends an import: writes manifest.json over the finished shards of the folder, in the order given. One process.
+typedef struct data_manifest_cfg {
+    const char *dir, *dataset, *importer, *options_json;
+    const char *rejects_json; // {"reason": count, ...} or NULL
+    const char *const *files; // names in dir
+    int n_files;
+} data_manifest_cfg;
+MN_MUST_CHECK mn_err data_folder_finish(const data_manifest_cfg *cfg);
 
 #endif

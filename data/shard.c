@@ -1,0 +1,307 @@
+#include "data/shard.h"
+
+#include "data/file.h"
+#include "data/shard_columns.h"
+#include "data/shard_h5.h"
+#include "data/shard_seal.h"
+#include "nn/base/mem.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct data_shard {
+    int fd;
+    char *path, *options;
+    data__seal seal;
+    data__columns columns;
+    data_index index;
+    data_video *videos;
+    data_shard_info info;
+};
+
+enum { OPTIONS_MOST = 60000 }; // an HDF5 attribute holds at most 64 KiB
+
+// Reading the parts of an open file, after the seal has vouched for them.
+
+static mn_err read_attributes(data_shard *s, hid_t file)
+{
+    data_shard_info *i = &s->info;
+    char format[32];
+    int64_t version, shard, shards;
+    MN_TRY(data__h5_get_text(file, s->path, "format", format, sizeof(format)));
+    MN_TRY(data__h5_get_int(file, s->path, "format_version", &version));
+    if (strcmp(format, DATA__FORMAT) != 0 || version != DATA__FORMAT_VERSION)
+        return mn_fail(MN_EDATA, "%s: format '%s' version %lld, this program reads '%s' version %d: import again",
+                       s->path, format, (long long)version, DATA__FORMAT, DATA__FORMAT_VERSION);
+    MN_TRY(data__h5_get_text(file, s->path, "dataset", i->dataset, sizeof(i->dataset)));
+    MN_TRY(data__h5_get_text(file, s->path, "split", i->split, sizeof(i->split)));
+    MN_TRY(data__h5_get_text(file, s->path, "stream", i->stream, sizeof(i->stream)));
+    MN_TRY(data__h5_get_text(file, s->path, "importer", i->importer, sizeof(i->importer)));
+    MN_TRY(data__h5_get_text(file, s->path, "created_utc", i->created_utc, sizeof(i->created_utc)));
+    MN_TRY(data__h5_get_text(file, s->path, "source_manifest_xxh3", i->source, sizeof(i->source)));
+    MN_TRY(data__h5_get_text(file, s->path, "payload_xxh3", i->payload, sizeof(i->payload)));
+    MN_TRY(data__h5_get_text(file, s->path, "index_xxh3", i->index, sizeof(i->index)));
+    s->options = mn_calloc(1, OPTIONS_MOST);
+    MN_TRY(data__h5_get_text(file, s->path, "importer_options", s->options, OPTIONS_MOST));
+    s->options = mn_realloc(s->options, strlen(s->options) + 1, 1);
+    MN_TRY(data__h5_get_int(file, s->path, "shard_index", &shard));
+    MN_TRY(data__h5_get_int(file, s->path, "shard_count", &shards));
+    if (shard < 0 || shard >= shards || shards > INT32_MAX)
+        return mn_fail(MN_EDATA, "%s: is shard %lld of %lld", s->path, (long long)shard, (long long)shards);
+    i->options = s->options;
+    i->shard = (int)shard;
+    i->shards = (int)shards;
+    return data__h5_get_int(file, s->path, "n_records", &i->records);
+}
+
+static mn_err read_columns(data_shard *s, hid_t file)
+{
+    for (int c = 0; c < DATA__COLUMN_COUNT; c++) {
+        const data__column_row *k = &data__column[c];
+        if (!k->required && !data__h5_has(file, k->name)) continue;
+        MN_TRY(data__h5_read(file, s->path, k->name, k->type, k->width, s->seal.file_bytes, &s->columns.rows[c],
+                             &s->columns.values[c]));
+        int64_t want = k->rows == DATA__RECORDS  ? s->info.records
+                       : k->rows == DATA__BOUNDS ? s->info.records + 1
+                       : k->rows == DATA__VIDEOS ? s->columns.rows[DATA__V_NAME]
+                                                 : s->columns.rows[c];
+        if (s->columns.rows[c] != want || want < 0)
+            return mn_fail(MN_EDATA, "%s: dataset '%s' has %lld rows, not %lld", s->path, k->name,
+                           (long long)s->columns.rows[c], (long long)want);
+    }
+    s->info.videos = s->columns.rows[DATA__V_NAME];
+    return MN_OK;
+}
+
+static mn_err check_payload(const data_shard *s, hid_t file)
+{
+    uint64_t at, bytes;
+    MN_TRY(data__h5_where(file, s->path, "payload", &at, &bytes));
+    if (at != s->seal.payload_offset || bytes != s->seal.payload_bytes)
+        return mn_fail(MN_EDATA, "%s: its payload is not where its seal says", s->path);
+    const uint64_t *offset = s->columns.values[DATA__OFFSET];
+    if (offset[0] != 0 || offset[s->info.records] != bytes)
+        return mn_fail(MN_EDATA, "%s: its records do not cover its payload", s->path);
+    for (int64_t i = 0; i < s->info.records; i++)
+        if (offset[i] > offset[i + 1] || offset[i + 1] - offset[i] > DATA__RECORD_MOST)
+            return mn_fail(MN_EDATA, "%s: record %lld has no possible size", s->path, (long long)i);
+    return MN_OK;
+}
+
+// Strings 0 .. records-1 are the records' names; the video table refers to the rest by number.
+static mn_err check_strings(const data_shard *s)
+{
+    const uint32_t *offset = s->columns.values[DATA__STRING_OFFSET];
+    const char *bytes = s->columns.values[DATA__STRING_BYTES];
+    int64_t n = s->columns.rows[DATA__STRING_OFFSET] - 1, size = s->columns.rows[DATA__STRING_BYTES];
+    if (n < s->info.records || offset[0] != 0 || offset[n] != (uint64_t)size)
+        return mn_fail(MN_EDATA, "%s: its table of names is too short", s->path);
+    for (int64_t i = 0; i < n; i++)
+        if (offset[i] >= offset[i + 1] || bytes[offset[i + 1] - 1] != 0)
+            return mn_fail(MN_EDATA, "%s: name %lld of its table does not end", s->path, (long long)i);
+    return MN_OK;
+}
+
+static const char *string_at(const data_shard *s, uint32_t id)
+{
+    const uint32_t *offset = s->columns.values[DATA__STRING_OFFSET];
+    if (id >= s->columns.rows[DATA__STRING_OFFSET] - 1) return NULL;
+    return (const char *)s->columns.values[DATA__STRING_BYTES] + offset[id];
+}
+
+#define COLUMN(s, id, type, i) (((const type *)(s)->columns.values[id])[i])
+
+static mn_err fill_video(data_shard *s, int64_t i)
+{
+    data_video *v = &s->videos[i];
+    v->name = string_at(s, COLUMN(s, DATA__V_NAME, uint32_t, i));
+    v->source = string_at(s, COLUMN(s, DATA__V_SOURCE, uint32_t, i));
+    for (int t = 0; t < DATA_TASKS; t++) {
+        v->split[t] = COLUMN(s, DATA__V_SPLIT, uint8_t, i * DATA_TASKS + t);
+        v->labels[t] = COLUMN(s, DATA__V_LABELS, int64_t, i * DATA_TASKS + t);
+    }
+    v->subject = COLUMN(s, DATA__V_SUBJECT, uint8_t, i);
+    v->has_audio = COLUMN(s, DATA__V_HAS_AUDIO, uint8_t, i);
+    v->audio_offset_us = COLUMN(s, DATA__V_AUDIO_OFFSET, int64_t, i);
+    v->fps_num = COLUMN(s, DATA__V_FPS_NUM, int32_t, i);
+    v->fps_den = COLUMN(s, DATA__V_FPS_DEN, int32_t, i);
+    v->frames = COLUMN(s, DATA__V_FRAMES, int64_t, i);
+    v->first_record = COLUMN(s, DATA__V_FIRST, int64_t, i);
+    v->n_records = COLUMN(s, DATA__V_COUNT, int64_t, i);
+    int64_t n = s->info.records;
+    if (!v->name || !v->source || v->first_record < 0 || v->n_records < 0 || v->first_record > n ||
+        v->n_records > n - v->first_record || v->split[0] > DATA_SPLIT_TEST || v->split[1] > DATA_SPLIT_TEST ||
+        v->split[2] > DATA_SPLIT_TEST)
+        return mn_fail(MN_EDATA, "%s: row %lld of its video table is impossible", s->path, (long long)i);
+    for (int64_t r = v->first_record; r < v->first_record + v->n_records; r++)
+        if (COLUMN(s, DATA__VIDEO, int32_t, r) != i)
+            return mn_fail(MN_EDATA, "%s: record %lld is not of the video that claims it", s->path, (long long)r);
+    return MN_OK;
+}
+
+static mn_err fill_videos(data_shard *s)
+{
+    const void *const *c = (const void *const *)s->columns.values;
+    int any = 0, all = c[DATA__VIDEO] && c[DATA__FRAME] && c[DATA__T_US] && c[DATA__SUBJECT];
+    for (int i = DATA__V_NAME; i <= DATA__V_COUNT; i++) {
+        any |= c[i] != NULL;
+        all = all && c[i];
+    }
+    if (any != all || s->info.videos > INT32_MAX)
+        return mn_fail(MN_EDATA, "%s: its video table lacks columns", s->path);
+    if (!all) return MN_OK;
+    s->videos = mn_calloc((size_t)s->info.videos + 1, sizeof(*s->videos));
+    for (int64_t i = 0; i < s->info.videos; i++)
+        MN_TRY(fill_video(s, i));
+    for (int64_t r = 0; r < s->info.records; r++) {
+        int32_t v = COLUMN(s, DATA__VIDEO, int32_t, r);
+        if (v < -1 || v >= s->info.videos)
+            return mn_fail(MN_EDATA, "%s: record %lld names video %d of %lld", s->path, (long long)r, v,
+                           (long long)s->info.videos);
+    }
+    return MN_OK;
+}
+
+static void fill_index(data_shard *s)
+{
+    void *const *c = s->columns.values;
+    s->index = (data_index){
+        .n = s->info.records,
+        .offset = c[DATA__OFFSET],
+        .crc = c[DATA__CRC],
+        .width = c[DATA__WIDTH],
+        .height = c[DATA__HEIGHT],
+        .channels = c[DATA__CHANNELS],
+        .codec = c[DATA__CODEC],
+        .orientation = c[DATA__ORIENTATION],
+        .expr = c[DATA__EXPR],
+        .au = c[DATA__AU],
+        .va = c[DATA__VA],
+        .mask = c[DATA__MASK],
+        .identity = c[DATA__IDENTITY],
+        .attr = c[DATA__ATTR],
+        .video = c[DATA__VIDEO],
+        .frame = c[DATA__FRAME],
+        .t_us = c[DATA__T_US],
+        .source_row = c[DATA__SOURCE_ROW],
+        .n_videos = (int)s->info.videos,
+        .videos = s->videos,
+    };
+}
+
+static mn_err read_file(data_shard *s)
+{
+    hid_t file;
+    mn_err err = MN_OK;
+    MN_TRY(data__h5_open(&file, s->path));
+    MN_TRY_OUT(err, read_attributes(s, file));
+    MN_TRY_OUT(err, read_columns(s, file));
+    MN_TRY_OUT(err, check_payload(s, file));
+    MN_TRY_OUT(err, check_strings(s));
+    MN_TRY_OUT(err, fill_videos(s));
+    XXH128_hash_t digest;
+    char text[DATA__DIGEST_TEXT];
+    MN_TRY_OUT(err, data__columns_digest(&s->columns, &digest));
+    data__digest_text(digest, text);
+    if (strcmp(text, s->info.index) != 0)
+        err = mn_fail(MN_EDATA, "%s: its index has digest %s, was written with %s", s->path, text, s->info.index);
+out:
+    if (H5Fclose(file) < 0 && err == MN_OK) err = data__h5_fail(MN_EDATA, s->path, "closing failed");
+    return err;
+}
+
+mn_err data_shard_open(data_shard **out, const char *path)
+{
+    data_shard *s = mn_calloc(1, sizeof(*s));
+    mn_err err = MN_OK;
+    s->fd = -1;
+    s->path = mn_strdup(path);
+    s->info.path = s->path;
+    MN_TRY_OUT(err, data_file_open(&s->fd, path, &s->info.file_bytes));
+    MN_TRY_OUT(err, data__seal_check(s->fd, path, s->info.file_bytes, &s->seal));
+    s->info.payload_bytes = s->seal.payload_bytes;
+    MN_TRY_OUT(err, read_file(s));
+    fill_index(s);
+    *out = s;
+    s = NULL;
+out:
+    data_shard_close(s);
+    return err;
+}
+
+void data_shard_close(data_shard *s)
+{
+    if (!s) return;
+    if (s->fd >= 0) (void)close(s->fd);
+    data__columns_free(&s->columns);
+    free(s->videos);
+    free(s->options);
+    free(s->path);
+    free(s);
+}
+
+const data_index *data_shard_index(const data_shard *s)
+{
+    return &s->index;
+}
+
+const data_shard_info *data_shard_about(const data_shard *s)
+{
+    return &s->info;
+}
+
+const char *data_shard_name(const data_shard *s, int64_t i)
+{
+    mn_assert(i >= 0 && i < s->info.records);
+    return string_at(s, (uint32_t)i);
+}
+
+size_t data_shard_size(const data_shard *s, int64_t i)
+{
+    mn_assert(i >= 0 && i < s->info.records);
+    return (size_t)(s->index.offset[i + 1] - s->index.offset[i]);
+}
+
+mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size)
+{
+    size_t n = data_shard_size(s, i);
+    uint64_t at = s->seal.payload_offset + s->index.offset[i];
+    if (n > capacity)
+        return mn_fail(MN_EINTERNAL, "%s: record %lld has %zu bytes, the buffer %zu", s->path, (long long)i, n,
+                       capacity);
+    *size = n;
+    for (int attempt = 0; attempt < 2; attempt++) { // a second look: the first may have been damaged on its way here
+        MN_TRY(data_file_pread(s->fd, s->path, buffer, n, at));
+        if (data__crc32c(buffer, n) == s->index.crc[i]) return MN_OK;
+    }
+    return mn_fail(MN_EDATA, "%s: record %lld (%s, %zu bytes at byte %llu) is damaged: its CRC32C differs", s->path,
+                   (long long)i, data_shard_name(s, i), n, (unsigned long long)at);
+}
+
+mn_err data_shard_verify(const data_shard *s)
+{
+    XXH3_state_t *h = XXH3_createState();
+    void *buffer = NULL;
+    size_t most = 0, size;
+    mn_err err = MN_OK;
+    for (int64_t i = 0; i < s->info.records; i++)
+        if (data_shard_size(s, i) > most) most = data_shard_size(s, i);
+    buffer = malloc(most + 1);
+    if (!h || !buffer || XXH3_128bits_reset(h) != XXH_OK) {
+        err = mn_fail(MN_EMEM, "%s: no memory for its largest record, %zu bytes", s->path, most);
+        goto out;
+    }
+    for (int64_t i = 0; i < s->info.records; i++) {
+        MN_TRY_OUT(err, data_shard_read(s, i, buffer, most, &size));
+        (void)XXH3_128bits_update(h, buffer, size);
+    }
+    char text[DATA__DIGEST_TEXT];
+    data__digest_text(XXH3_128bits_digest(h), text);
+    if (strcmp(text, s->info.payload) != 0)
+        err = mn_fail(MN_EDATA, "%s: its payload has digest %s, was written with %s", s->path, text, s->info.payload);
+out:
+    free(buffer);
+    (void)XXH3_freeState(h);
+    return err;
+}

@@ -1,0 +1,309 @@
+#include "data/shard_h5.h"
+
+#include "nn/base/mem.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digests are over the little-endian bytes of the file");
+
+enum { PAGE = 4096 }; // alignment of anything this large, so that a reader may map it
+
+static void start_library(void)
+{
+    (void)H5dont_atexit();          // fails only when HDF5 is in use already: then it is a caller's choice
+    (void)H5PLset_loading_state(0); // never load a filter from a path of the environment
+}
+
+static void quiet(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, start_library);
+    (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL); // per thread; the message comes from data__h5_fail
+}
+
+size_t data__type_size(data__type t)
+{
+    static const size_t size[] = {1, 1, 2, 4, 4, 8, 8, 4};
+    return size[t];
+}
+
+static hid_t type_id(data__type t)
+{
+    switch (t) {
+    case DATA__U8:
+        return H5T_STD_U8LE;
+    case DATA__I8:
+        return H5T_STD_I8LE;
+    case DATA__U16:
+        return H5T_STD_U16LE;
+    case DATA__U32:
+        return H5T_STD_U32LE;
+    case DATA__I32:
+        return H5T_STD_I32LE;
+    case DATA__U64:
+        return H5T_STD_U64LE;
+    case DATA__I64:
+        return H5T_STD_I64LE;
+    case DATA__F32:
+        return H5T_IEEE_F32LE;
+    }
+    return H5I_INVALID_HID;
+}
+
+static herr_t first_cause(unsigned n, const H5E_error2_t *e, void *text)
+{
+    (void)n;
+    if (e->desc && *e->desc) *(const char **)text = e->desc;
+    return 1; // the innermost entry is enough
+}
+
+mn_err data__h5_fail(mn_err e, const char *path, const char *what)
+{
+    const char *cause = "no reason given";
+    (void)H5Ewalk2(H5E_DEFAULT, H5E_WALK_UPWARD, first_cause, &cause);
+    (void)mn_fail(e, "%s: %s (HDF5: %s)", path, what, cause);
+    (void)H5Eclear2(H5E_DEFAULT);
+    return e;
+}
+
+mn_err data__h5_open(hid_t *file, const char *path)
+{
+    quiet();
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS);
+    hid_t f = H5I_INVALID_HID;
+    // Locks fail on many cluster file systems, and an immutable file needs none.
+    if (access >= 0 && H5Pset_file_locking(access, 0, 1) >= 0) f = H5Fopen(path, H5F_ACC_RDONLY, access);
+    mn_err err = f >= 0 ? MN_OK : data__h5_fail(MN_EDATA, path, "cannot be opened as an HDF5 file");
+    if (access >= 0) (void)H5Pclose(access);
+    *file = f;
+    return err;
+}
+
+mn_err data__h5_create(hid_t *file, const char *path, uint64_t user_block)
+{
+    quiet();
+    hid_t access = H5Pcreate(H5P_FILE_ACCESS), create = H5Pcreate(H5P_FILE_CREATE);
+    hid_t f = H5I_INVALID_HID;
+    // The earliest format: a file whose writer was killed stays readable, and every HDF5 since 1.8 reads it.
+    if (access >= 0 && create >= 0 && H5Pset_libver_bounds(access, H5F_LIBVER_EARLIEST, H5F_LIBVER_V18) >= 0 &&
+        H5Pset_alignment(access, PAGE, PAGE) >= 0 && H5Pset_file_locking(access, 0, 1) >= 0 &&
+        H5Pset_userblock(create, user_block) >= 0)
+        f = H5Fcreate(path, H5F_ACC_EXCL, create, access);
+    mn_err err = f >= 0 ? MN_OK : data__h5_fail(MN_ECREATE, path, "cannot be created");
+    if (access >= 0) (void)H5Pclose(access);
+    if (create >= 0) (void)H5Pclose(create);
+    *file = f;
+    return err;
+}
+
+mn_err data__h5_close(hid_t file, const char *path)
+{
+    return H5Fclose(file) < 0 ? data__h5_fail(MN_EIO, path, "closing failed") : MN_OK;
+}
+
+mn_err data__h5_put_text(hid_t at, const char *path, const char *name, const char *text)
+{
+    hid_t type = H5Tcopy(H5T_C_S1), space = H5Screate(H5S_SCALAR), a = H5I_INVALID_HID;
+    size_t n = strlen(text) + 1;
+    int ok = type >= 0 && space >= 0 && H5Tset_size(type, n) >= 0 && H5Tset_cset(type, H5T_CSET_UTF8) >= 0;
+    if (ok) a = H5Acreate2(at, name, type, space, H5P_DEFAULT, H5P_DEFAULT);
+    ok = ok && a >= 0 && H5Awrite(a, type, text) >= 0;
+    mn_err err = ok ? MN_OK : data__h5_fail(MN_EIO, path, "writing an attribute failed");
+    if (a >= 0 && H5Aclose(a) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "writing an attribute failed");
+    if (space >= 0) (void)H5Sclose(space);
+    if (type >= 0) (void)H5Tclose(type);
+    return err;
+}
+
+mn_err data__h5_put_int(hid_t at, const char *path, const char *name, int64_t value)
+{
+    hid_t space = H5Screate(H5S_SCALAR), a = H5I_INVALID_HID;
+    if (space >= 0) a = H5Acreate2(at, name, H5T_STD_I64LE, space, H5P_DEFAULT, H5P_DEFAULT);
+    int ok = a >= 0 && H5Awrite(a, H5T_NATIVE_INT64, &value) >= 0;
+    mn_err err = ok ? MN_OK : data__h5_fail(MN_EIO, path, "writing an attribute failed");
+    if (a >= 0 && H5Aclose(a) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "writing an attribute failed");
+    if (space >= 0) (void)H5Sclose(space);
+    return err;
+}
+
+int data__h5_has_attribute(hid_t at, const char *name)
+{
+    return H5Aexists(at, name) > 0;
+}
+
+// Attribute texts written by us are fixed-length; h5py writes variable-length ones.
+static int read_text(hid_t a, hid_t type, char *text, size_t size)
+{
+    if (H5Tis_variable_str(type) > 0) {
+        char *s = NULL;
+        hid_t memory = H5Tcopy(H5T_C_S1);
+        int ok = memory >= 0 && H5Tset_size(memory, H5T_VARIABLE) >= 0 && H5Tset_cset(memory, H5Tget_cset(type)) >= 0 &&
+                 H5Aread(a, memory, &s) >= 0 && s && strlen(s) < size;
+        if (ok) memcpy(text, s, strlen(s) + 1);
+        if (s) (void)H5free_memory(s);
+        if (memory >= 0) (void)H5Tclose(memory);
+        return ok;
+    }
+    size_t n = H5Tget_size(type);
+    if (n == 0 || n > size) return 0;
+    memset(text, 0, size);
+    return H5Aread(a, type, text) >= 0 && memchr(text, 0, size) != NULL;
+}
+
+mn_err data__h5_get_text(hid_t at, const char *path, const char *name, char *text, size_t size)
+{
+    hid_t a = H5Aopen(at, name, H5P_DEFAULT), type = H5I_INVALID_HID, space = H5I_INVALID_HID;
+    if (a >= 0) type = H5Aget_type(a);
+    if (a >= 0) space = H5Aget_space(a);
+    int ok = type >= 0 && space >= 0 && H5Tget_class(type) == H5T_STRING && H5Sget_simple_extent_npoints(space) == 1 &&
+             read_text(a, type, text, size);
+    if (space >= 0) (void)H5Sclose(space);
+    if (type >= 0) (void)H5Tclose(type);
+    if (a >= 0) (void)H5Aclose(a);
+    if (!ok) (void)H5Eclear2(H5E_DEFAULT);
+    return ok ? MN_OK : mn_fail(MN_EDATA, "%s: no text attribute '%s' of at most %zu bytes", path, name, size - 1);
+}
+
+mn_err data__h5_get_int(hid_t at, const char *path, const char *name, int64_t *value)
+{
+    hid_t a = H5Aopen(at, name, H5P_DEFAULT), space = H5I_INVALID_HID;
+    if (a >= 0) space = H5Aget_space(a);
+    int ok = space >= 0 && H5Sget_simple_extent_npoints(space) == 1 && H5Aread(a, H5T_NATIVE_INT64, value) >= 0;
+    if (space >= 0) (void)H5Sclose(space);
+    if (a >= 0) (void)H5Aclose(a);
+    if (!ok) (void)H5Eclear2(H5E_DEFAULT);
+    return ok ? MN_OK : mn_fail(MN_EDATA, "%s: no integer attribute '%s'", path, name);
+}
+
+int data__h5_has(hid_t at, const char *name)
+{
+    char step[256];
+    size_t n = strlen(name);
+    if (n >= sizeof(step)) return 0;
+    for (size_t i = 1; i <= n; i++) { // H5Lexists wants every group on the way to exist
+        if (name[i] != '/' && name[i] != 0) continue;
+        memcpy(step, name, i);
+        step[i] = 0;
+        if (H5Lexists(at, step, H5P_DEFAULT) <= 0) return 0;
+    }
+    return 1;
+}
+
+// Creates a contiguous dataset, allocated at once and never filled, with the groups on the way to it.
+static hid_t create_dataset(hid_t at, const char *name, hid_t type, int dims, const hsize_t *extent)
+{
+    hid_t space = H5Screate_simple(dims, extent, NULL);
+    hid_t create = H5Pcreate(H5P_DATASET_CREATE), link = H5Pcreate(H5P_LINK_CREATE), d = H5I_INVALID_HID;
+    if (space >= 0 && create >= 0 && link >= 0 && H5Pset_layout(create, H5D_CONTIGUOUS) >= 0 &&
+        H5Pset_alloc_time(create, H5D_ALLOC_TIME_EARLY) >= 0 && H5Pset_fill_time(create, H5D_FILL_TIME_NEVER) >= 0 &&
+        H5Pset_obj_track_times(create, 0) >= 0 && H5Pset_create_intermediate_group(link, 1) >= 0)
+        d = H5Dcreate2(at, name, type, space, link, create, H5P_DEFAULT);
+    if (link >= 0) (void)H5Pclose(link);
+    if (create >= 0) (void)H5Pclose(create);
+    if (space >= 0) (void)H5Sclose(space);
+    return d;
+}
+
+mn_err data__h5_write(hid_t at, const char *path, const char *name, data__type type, int64_t rows, int64_t width,
+                      const void *values)
+{
+    hsize_t extent[2] = {(hsize_t)rows, (hsize_t)width};
+    hid_t d = create_dataset(at, name, type_id(type), width == 1 ? 1 : 2, extent);
+    int ok = d >= 0 && (rows == 0 || H5Dwrite(d, type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    mn_err err = ok ? MN_OK : data__h5_fail(MN_EIO, path, "writing a dataset failed");
+    if (d >= 0 && H5Dclose(d) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "writing a dataset failed");
+    return err;
+}
+
+mn_err data__h5_reserve(hid_t at, const char *path, const char *name, uint64_t bytes, uint64_t *offset)
+{
+    hsize_t extent[1] = {bytes};
+    hid_t d = create_dataset(at, name, H5T_STD_U8LE, 1, extent);
+    haddr_t where = d >= 0 && bytes > 0 ? H5Dget_offset(d) : 0;
+    mn_err err = d >= 0 && where != HADDR_UNDEF ? MN_OK : data__h5_fail(MN_EIO, path, "cannot allocate the payload");
+    if (d >= 0 && H5Dclose(d) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "cannot allocate the payload");
+    *offset = where;
+    return err;
+}
+
+// Contiguous, without filters, stored in this file: what a digest of the file's bytes covers.
+static int is_plain(hid_t d)
+{
+    hid_t create = H5Dget_create_plist(d);
+    int ok = create >= 0 && H5Pget_layout(create) == H5D_CONTIGUOUS && H5Pget_nfilters(create) == 0 &&
+             H5Pget_external_count(create) == 0;
+    if (create >= 0) (void)H5Pclose(create);
+    return ok;
+}
+
+static int has_type(hid_t d, data__type type)
+{
+    hid_t t = H5Dget_type(d);
+    int ok = t >= 0 && H5Tequal(t, type_id(type)) > 0;
+    if (t >= 0) (void)H5Tclose(t);
+    return ok;
+}
+
+static int has_extent(hid_t d, int64_t width, int64_t *rows)
+{
+    hsize_t extent[2] = {0, 1};
+    hid_t s = H5Dget_space(d);
+    int dims = width == 1 ? 1 : 2;
+    int ok = s >= 0 && H5Sget_simple_extent_ndims(s) == dims && H5Sget_simple_extent_dims(s, extent, NULL) == dims &&
+             extent[0] <= INT64_MAX && extent[1] == (hsize_t)width;
+    if (s >= 0) (void)H5Sclose(s);
+    *rows = ok ? (int64_t)extent[0] : 0;
+    return ok;
+}
+
+mn_err data__h5_read(hid_t at, const char *path, const char *name, data__type type, int64_t width, uint64_t most,
+                     int64_t *rows, void **values)
+{
+    hid_t d = data__h5_has(at, name) ? H5Dopen2(at, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    void *p = NULL;
+    size_t bytes;
+    mn_err err = MN_OK;
+    if (d < 0) {
+        err = mn_fail(MN_EDATA, "%s: has no dataset '%s'", path, name);
+        goto out;
+    }
+    if (!is_plain(d) || !has_type(d, type) || !has_extent(d, width, rows)) {
+        err = mn_fail(MN_EDATA, "%s: dataset '%s' has another type, shape or storage than this format", path, name);
+        goto out;
+    }
+    MN_TRY_OUT(err, mn_mul_size((size_t)*rows, (size_t)width * data__type_size(type), &bytes));
+    if (bytes > most) {
+        err = mn_fail(MN_EDATA, "%s: dataset '%s' claims %zu bytes, more than the file has", path, name, bytes);
+        goto out;
+    }
+    p = malloc(bytes + 1);
+    if (!p) {
+        err = mn_fail(MN_EMEM, "%s: no memory for the %zu bytes of '%s'", path, bytes, name);
+        goto out;
+    }
+    if (*rows > 0 && H5Dread(d, type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0) {
+        err = data__h5_fail(MN_EDATA, path, "reading a dataset failed");
+        goto out;
+    }
+    *values = p;
+    p = NULL;
+out:
+    free(p);
+    if (d >= 0) (void)H5Dclose(d);
+    return err;
+}
+
+mn_err data__h5_where(hid_t at, const char *path, const char *name, uint64_t *offset, uint64_t *bytes)
+{
+    int64_t rows = 0;
+    hid_t d = data__h5_has(at, name) ? H5Dopen2(at, name, H5P_DEFAULT) : H5I_INVALID_HID;
+    int ok = d >= 0 && is_plain(d) && has_type(d, DATA__U8) && has_extent(d, 1, &rows);
+    haddr_t where = ok && rows > 0 ? H5Dget_offset(d) : 0;
+    if (d >= 0) (void)H5Dclose(d);
+    if (!ok || where == HADDR_UNDEF) return mn_fail(MN_EDATA, "%s: '%s' is not a contiguous u8 dataset", path, name);
+    *offset = where;
+    *bytes = (uint64_t)rows;
+    return MN_OK;
+}
