@@ -190,6 +190,15 @@ static nn_tensor *encode(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor *x, 
     return cfg->stable ? nn_residual_layernorm(g, x, branch, 0, EPS, &x, "layer_norm") : x;
 }
 
+// Only SpecAugment reads it, which is not offered: kept, never trained, so that parameter counts and checkpoints are
+// those of the reference.
+static void keep_masked_spec_embed(nn_graph *g, const nn_wav2vec2_cfg *cfg)
+{
+    nn_param_spec spec = {.shape = MN_SHAPE(cfg->width), .init = NN_INIT_NORMAL, .f32 = 1, .no_decay = 1};
+    nn_tensor *t = nn_param_get(g, "masked_spec_embed", &spec);
+    if (t->param) t->param->frozen = 1;
+}
+
 nn_tensor *nn_wav2vec2(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor *wave, nn_tensor *valid)
 {
     if (nn_wav2vec2_check(cfg) != MN_OK) return nn_graph_bad(g, "wav2vec2: %s", mn_errmsg());
@@ -199,6 +208,7 @@ nn_tensor *nn_wav2vec2(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor *wave,
                             (long long)wave->shape.d[1]);
     nn_scope_push(g, "wav2vec2");
     nn_params_layer(nn_graph_params(g), 0);
+    keep_masked_spec_embed(g, cfg);
     nn_tensor *x = extract(g, cfg, wave);
     nn_scope_push(g, "encoder");
     x = encode(g, cfg, x, valid);
