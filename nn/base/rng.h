@@ -20,6 +20,9 @@ uint64_t mn_rng_key(uint64_t seed, const char *purpose);
 // row < 2^48: global position of the row; tick < 2^48: step or epoch; block: element / 4.
 mn_rng4 mn_rng_block(uint64_t key, uint64_t row, uint64_t tick, uint32_t block);
 
+// The same for n consecutive blocks starting at `first`, many at a time: out[4 i + j] is number j of block first + i.
+void mn_rng_blocks(uint64_t key, uint64_t row, uint64_t tick, uint32_t first, int64_t n, uint32_t *out);
+
 // [0, 1), 24 bits.
 static inline float mn_uniform(uint32_t u)
 {

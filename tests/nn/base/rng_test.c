@@ -168,3 +168,15 @@ Test(rng, ranges)
     cr_expect_eq(mn_uniform(0), 0.0f);
     cr_expect_lt(mn_uniform(UINT32_MAX), 1.0f);
 }
+
+Test(rng, many_blocks_at_once_are_the_same_numbers)
+{
+    uint64_t key = mn_rng_key(7, "drop"), row = 0x9876543210ab, tick = 0x0123456789ab;
+    uint32_t u[4 * 37];
+
+    mn_rng_blocks(key, row, tick, 0xfffffff0u, 37, u); // the block number wraps
+    for (int i = 0; i < 37; i++) {
+        mn_rng4 want = mn_rng_block(key, row, tick, 0xfffffff0u + (uint32_t)i);
+        cr_assert_arr_eq(u + 4 * i, want.v, sizeof want.v, "block %d", i);
+    }
+}
