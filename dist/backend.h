@@ -47,7 +47,9 @@ typedef struct dist_slot { // what a rank hands in to one round
     unsigned char payload[DIST_SLOT_BYTES];
 } dist_slot;
 
-typedef struct dist_board { // head of the memory shared by a group; then (group_size) status, (2, group_size) slots
+// Head of the memory shared by a group; then (board_size) status, (2, board_size) slots.
+// Head of the memory shared by a group; then (board_size) status, (2, board_size) slots.
+typedef struct dist_board {
     _Alignas(64) _Atomic int abort_status; // exit status of the first rank that gave up, 0: none
     _Atomic int abort_rank;
 } dist_board;
@@ -61,10 +63,12 @@ struct dist_comm {
     int *leader;                   // (groups): world ranks of the groups' first ranks
     dist_shared memory;            // of the board; base NULL: none
     dist_board *board;             // NULL: none
-    dist_status *status;           // (group_size); without a board: own_status
-    dist_slot *slot;               // (2, group_size)
+    int board_rank, board_size;
+    dist_status *status; // (board_size); without a board: own_status
+    dist_slot *slot;     // (2, board_size)
     dist_status own_status;
     int64_t round;
+    int64_t spins;             // turns of a wait before it yields its core
     unsigned char *gathered;   // (world, DIST_SLOT_BYTES): where rounds without a board end
     const unsigned char *from; // of rank 0 in the last round
     size_t from_stride;
@@ -76,6 +80,9 @@ struct dist_comm {
 MN_MUST_CHECK mn_err dist__round(dist_comm *c, dist_op_kind op, int64_t count, int aux, const void *mine, size_t bytes);
 const void *dist__from(const dist_comm *c, int rank);
 dist_status *dist__status(dist_comm *c); // of this rank
+
+// From now on every rank is a group of its own: memory for gradients could not be shared. The board stays.
+void dist__ungroup(dist_comm *c);
 
 // Waiting for others: spins, then yields, then sleeps 50 us at a time; finds out when the others are gone.
 //

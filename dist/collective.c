@@ -11,7 +11,7 @@
 #include <immintrin.h>
 #endif
 
-enum { SPIN_TURNS = 2000, YIELD_NS = 1000000, CHECK_NS = 200000000, SLEEP_NS = 50000 };
+enum { YIELD_NS = 1000000, CHECK_NS = 200000000, SLEEP_NS = 50000 };
 
 static inline void relax(void)
 {
@@ -23,9 +23,9 @@ static inline void relax(void)
 // A peer of the group that ended without saying so leaves its status open.
 static mn_err look_for_peers(dist_comm *c)
 {
-    for (int i = 0; c->board && i < c->at.group_size; i++) {
+    for (int i = 0; c->board && i < c->board_size; i++) {
         dist_status *s = &c->status[i];
-        if (i == c->at.group_rank) continue;
+        if (i == c->board_rank) continue;
         if (s->closed) return mn_fail(MN_ERETRY, "rank %d has left the job while this rank waits for it", s->rank);
         if (s->pid && kill((pid_t)s->pid, 0) != 0 && errno == ESRCH)
             return mn_fail(MN_ERETRY, "rank %d (process %lld on %s) is gone; run again, the last checkpoint is used",
@@ -36,7 +36,7 @@ static mn_err look_for_peers(dist_comm *c)
 
 mn_err dist__wait(dist_comm *c, dist_wait *w)
 {
-    if (++w->turns < SPIN_TURNS) {
+    if (++w->turns < c->spins) {
         relax();
         return MN_OK;
     }
@@ -57,7 +57,7 @@ mn_err dist__wait(dist_comm *c, dist_wait *w)
 
 dist_status *dist__status(dist_comm *c)
 {
-    return &c->status[c->at.group_rank];
+    return &c->status[c->board_rank];
 }
 
 const void *dist__from(const dist_comm *c, int rank)
@@ -78,7 +78,7 @@ static mn_err out_of_order(const dist_comm *c, int rank, dist_op_kind op, int64_
 // Two sets of slots are enough: who writes a slot of round k + 2 has seen all of round k + 1, so nobody reads round k.
 static mn_err round_on_board(dist_comm *c, const dist_call *call, const void *mine, size_t bytes)
 {
-    dist_slot *slots = c->slot + (c->round & 1) * c->at.group_size, *own = &slots[c->at.group_rank];
+    dist_slot *slots = c->slot + (c->round & 1) * c->board_size, *own = &slots[c->board_rank];
     own->call = *call;
     if (bytes) memcpy(own->payload, mine, bytes);
     atomic_store_explicit(&own->round, c->round, memory_order_release);
@@ -127,8 +127,8 @@ mn_err dist__round(dist_comm *c, dist_op_kind op, int64_t count, int aux, const 
         c->from = c->gathered;
         return MN_OK;
     }
-    return c->board && c->at.groups == 1 ? round_on_board(c, &call, mine, bytes)
-                                         : round_on_backend(c, &call, mine, bytes);
+    return c->board && c->board_size == c->at.world ? round_on_board(c, &call, mine, bytes)
+                                                    : round_on_backend(c, &call, mine, bytes);
 }
 
 mn_err dist_barrier(dist_comm *c)

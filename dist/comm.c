@@ -72,6 +72,11 @@ static void make_groups(dist_comm *c, int limit)
         c->at.group_size += c->group_of[r] == c->at.group;
 }
 
+void dist__ungroup(dist_comm *c)
+{
+    make_groups(c, 1);
+}
+
 // Puts board, statuses and slots into memory shared by the group. Without such memory every rank is its own group.
 static mn_err open_board(dist_comm *c)
 {
@@ -87,14 +92,18 @@ static mn_err open_board(dist_comm *c)
     }
     dist_board *board = m.base;
     c->memory = m;
+    c->board_size = c->at.group_size;
+    c->board_rank = c->at.group_rank;
     c->status = (dist_status *)(board + 1);
     c->slot = (dist_slot *)(c->status + size);
-    dist_status *own = &c->status[c->at.group_rank];
+    dist_status *own = dist__status(c);
     *own = (dist_status){.rank = c->at.rank, .pid = getpid()};
     MN_TRY(dist__round(c, DIST_OP_BARRIER, 0, 1, NULL, 0)); // through the backend: all statuses are there
     c->board = board;
     return MN_OK;
 }
+
+enum { SPINS = 2000 }; // some 20 us: longer than peers that have a core of their own are apart
 
 static mn_err open_comm(dist_comm *c)
 {
@@ -111,6 +120,7 @@ static mn_err open_comm(dist_comm *c)
     mn_log_rank(c->at.rank);
     mn_fault_init(c->at.rank); // now that the rank is known
     make_groups(c, group_limit(c));
+    c->spins = c->at.local_size <= sysconf(_SC_NPROCESSORS_ONLN) ? SPINS : 1;
     return world > 1 ? open_board(c) : MN_OK;
 }
 
@@ -120,6 +130,7 @@ mn_err dist_open(dist_comm **out)
     c->backend = &single;
     c->at = (dist_place){.world = 1, .local_size = 1};
     c->status = &c->own_status;
+    c->spins = 1;
     if (gethostname(c->at.host, sizeof c->at.host - 1) != 0) memcpy(c->at.host, "localhost", sizeof "localhost");
     mn_err err = open_comm(c);
     if (err != MN_OK)
