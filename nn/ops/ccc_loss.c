@@ -50,7 +50,7 @@ static void sum_rows(const nn_call *c, int64_t first, int64_t end, double *sums,
     }
 }
 
-// dccc/dx_i = 2 w / (n D) ((y_i - mean_y) - ccc (x_i - mean_x))
+// dccc/dx_i = 2 w / (n D) ((y_i - mean_y) - ccc (x_i - mean_y)): D depends on x through the mean distance too.
 static void grad_row(const nn_call *c, int64_t r, double scale, const float *row, float *dx)
 {
     const float *target = c->in[1];
@@ -62,7 +62,7 @@ static void grad_row(const nn_call *c, int64_t r, double scale, const float *row
         if (w == 0 || a.distance == 0)
             dx[k] = 0;
         else
-            dx[k] = (float)(-scale * 2 * w / (a.n * a.distance) * ((y - a.mean_y) - a.ccc * (x - a.mean_x)));
+            dx[k] = (float)(-scale * 2 * w / (a.n * a.distance) * ((y - a.mean_y) - a.ccc * (x - a.mean_y)));
     }
 }
 
