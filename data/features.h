@@ -1,12 +1,14 @@
 // Feature folders: per-frame vectors of videos, one HDF5 part per rank and a manifest.json that names the run, step and
-// weight digest they come from. A part has one group per video: x f32 [T, D] contiguous, t_us i64 [T].
+// weight digest they come from. A part has one group per video: x f32 [T, D] contiguous, t_us i64 [T], increasing.
 //
 //     data_features *f; MN_TRY(data_features_open(&f, "features/image"));
 //     int64_t v = data_features_find(f, "video59_right");      // exact, else its stem without _left|_right; -1: none
 //     data_track t; MN_TRY(data_features_track(f, v, &t));      // borrowed until close
 //
-// The layout is documented with a Python reader and writer in data/README.md. Threading: find and track may be called
-// from any thread after open; everything is read into memory or mapped at open.
+// The layout is documented with a Python reader and writer in data/README.md. A folder without a manifest (features made
+// by other programs), or a single .h5 file, opens too: then x may also be f16 or f64, chunked or compressed, and is
+// checked to be finite. With a manifest every byte is checked before HDF5 sees it.
+// Threading: find and track may be called from any thread after open; everything is read into memory or mapped at open.
 #ifndef DATA_FEATURES_H
 #define DATA_FEATURES_H
 
@@ -33,17 +35,23 @@ uint64_t data_features_digest(const data_features *f);
 // Linear interpolation of track t at time t_us (clamped to its ends) into y (dim).
 void data_track_at(const data_track *t, int64_t t_us, float *y);
 
-// Writing: each rank one part; finish is called by one process after all parts are closed. Restartable: a video that a
-// part already holds is reported by data_features_has.
-typedef struct data_feature_writer data_feature_writer;
-MN_MUST_CHECK mn_err data_feature_writer_open(data_feature_writer **out, const char *dir, int part);
-int data_feature_writer_has(const data_feature_writer *w, const char *video);
-MN_MUST_CHECK mn_err data_feature_writer_add(data_feature_writer *w, const data_track *t);
-MN_MUST_CHECK mn_err data_feature_writer_close(data_feature_writer *w);
+// Where features come from. weights_digest and model decide whether two extractions may share a folder.
 typedef struct data_feature_source {
     const char *run, *weights_digest, *model;
     int64_t step;
 } data_feature_source;
-MN_MUST_CHECK mn_err data_features_finish(const char *dir, int parts, const data_feature_source *source);
+
+// Writing: each rank one part; finish is called by one process after all parts are closed. Restartable after a kill, on
+// another number of ranks too: data_feature_writer_has tells which videos the folder held when the writer was opened,
+// in any part. A folder with features of another source, or one that another process writes to, is MN_ECREATE.
+typedef struct data_feature_writer data_feature_writer;
+MN_MUST_CHECK mn_err data_feature_writer_open(data_feature_writer **out, const char *dir, int part,
+                                              const data_feature_source *source);
+int data_feature_writer_has(const data_feature_writer *w, const char *video);
+// A track without frames, with values that are not finite or times that do not increase is MN_EDATA.
+MN_MUST_CHECK mn_err data_feature_writer_add(data_feature_writer *w, const data_track *t);
+MN_MUST_CHECK mn_err
+data_feature_writer_close(data_feature_writer *w); // the part is durable, or what was added is kept
+MN_MUST_CHECK mn_err data_features_finish(const char *dir, const data_feature_source *source);
 
 #endif

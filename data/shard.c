@@ -60,8 +60,8 @@ static mn_err read_columns(data_shard *s, hid_t file)
     for (int c = 0; c < DATA__COLUMN_COUNT; c++) {
         const data__column_row *k = &data__column[c];
         if (!k->required && !data__h5_has(file, k->name)) continue;
-        MN_TRY(data__h5_read(file, s->path, k->name, k->type, k->width, s->seal.file_bytes, &s->columns.rows[c],
-                             &s->columns.values[c]));
+        MN_TRY(data__h5_read(file, s->path, k->name, k->type, k->width == 1 ? 0 : k->width, s->seal.file_bytes,
+                             &s->columns.rows[c], &s->columns.values[c]));
         int64_t want = k->rows == DATA__RECORDS  ? s->info.records
                        : k->rows == DATA__BOUNDS ? s->info.records + 1
                        : k->rows == DATA__VIDEOS ? s->columns.rows[DATA__V_NAME]

@@ -191,6 +191,43 @@ int data__h5_has(hid_t at, const char *name)
     return 1;
 }
 
+typedef struct name_list {
+    char **names;
+    int64_t n, capacity;
+} name_list;
+
+static herr_t keep_name(hid_t at, const char *name, const H5L_info_t *link, void *list)
+{
+    name_list *l = list;
+    (void)at;
+    (void)link;
+    if (l->n == l->capacity) {
+        l->capacity = l->capacity * 2 + 64;
+        l->names = mn_realloc(l->names, (size_t)l->capacity, sizeof(*l->names));
+    }
+    l->names[l->n++] = mn_strdup(name);
+    return 0;
+}
+
+mn_err data__h5_names(hid_t at, const char *path, char ***names, int64_t *n)
+{
+    name_list l = {0};
+    if (H5Literate(at, H5_INDEX_NAME, H5_ITER_INC, NULL, keep_name, &l) < 0) {
+        data__h5_names_free(l.names, l.n);
+        return data__h5_fail(MN_EDATA, path, "listing its groups failed");
+    }
+    *names = l.names;
+    *n = l.n;
+    return MN_OK;
+}
+
+void data__h5_names_free(char **names, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        free(names[i]);
+    free(names);
+}
+
 // Creates a contiguous dataset, allocated at once and never filled, with the groups on the way to it.
 static hid_t create_dataset(hid_t at, const char *name, hid_t type, int dims, const hsize_t *extent)
 {
@@ -210,7 +247,7 @@ mn_err data__h5_write(hid_t at, const char *path, const char *name, data__type t
                       const void *values)
 {
     hsize_t extent[2] = {(hsize_t)rows, (hsize_t)width};
-    hid_t d = create_dataset(at, name, type_id(type), width == 1 ? 1 : 2, extent);
+    hid_t d = create_dataset(at, name, type_id(type), width == 0 ? 1 : 2, extent);
     int ok = d >= 0 && (rows == 0 || H5Dwrite(d, type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
     mn_err err = ok ? MN_OK : data__h5_fail(MN_EIO, path, "writing a dataset failed");
     if (d >= 0 && H5Dclose(d) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "writing a dataset failed");
@@ -250,9 +287,9 @@ static int has_extent(hid_t d, int64_t width, int64_t *rows)
 {
     hsize_t extent[2] = {0, 1};
     hid_t s = H5Dget_space(d);
-    int dims = width == 1 ? 1 : 2;
+    int dims = width == 0 ? 1 : 2;
     int ok = s >= 0 && H5Sget_simple_extent_ndims(s) == dims && H5Sget_simple_extent_dims(s, extent, NULL) == dims &&
-             extent[0] <= INT64_MAX && extent[1] == (hsize_t)width;
+             extent[0] <= INT64_MAX && (width == 0 || extent[1] == (hsize_t)width);
     if (s >= 0) (void)H5Sclose(s);
     *rows = ok ? (int64_t)extent[0] : 0;
     return ok;
@@ -273,7 +310,7 @@ mn_err data__h5_read(hid_t at, const char *path, const char *name, data__type ty
         err = mn_fail(MN_EDATA, "%s: dataset '%s' has another type, shape or storage than this format", path, name);
         goto out;
     }
-    MN_TRY_OUT(err, mn_mul_size((size_t)*rows, (size_t)width * data__type_size(type), &bytes));
+    MN_TRY_OUT(err, mn_mul_size((size_t)*rows, (size_t)(width ? width : 1) * data__type_size(type), &bytes));
     if (bytes > most) {
         err = mn_fail(MN_EDATA, "%s: dataset '%s' claims %zu bytes, more than the file has", path, name, bytes);
         goto out;
@@ -299,7 +336,7 @@ mn_err data__h5_where(hid_t at, const char *path, const char *name, uint64_t *of
 {
     int64_t rows = 0;
     hid_t d = data__h5_has(at, name) ? H5Dopen2(at, name, H5P_DEFAULT) : H5I_INVALID_HID;
-    int ok = d >= 0 && is_plain(d) && has_type(d, DATA__U8) && has_extent(d, 1, &rows);
+    int ok = d >= 0 && is_plain(d) && has_type(d, DATA__U8) && has_extent(d, 0, &rows);
     haddr_t where = ok && rows > 0 ? H5Dget_offset(d) : 0;
     if (d >= 0) (void)H5Dclose(d);
     if (!ok || where == HADDR_UNDEF) return mn_fail(MN_EDATA, "%s: '%s' is not a contiguous u8 dataset", path, name);

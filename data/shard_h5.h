@@ -42,12 +42,16 @@ MN_MUST_CHECK mn_err data__h5_get_int(hid_t at, const char *path, const char *na
 int data__h5_has_attribute(hid_t at, const char *name);
 int data__h5_has(hid_t at, const char *name); // link, groups on the way included: "label/expr"
 
-// Writes (rows, width) or, with width 1, (rows).
+// Names in a group, in byte order; data__h5_names_free releases them.
+MN_MUST_CHECK mn_err data__h5_names(hid_t at, const char *path, char ***names, int64_t *n);
+void data__h5_names_free(char **names, int64_t n);
+
+// Writes (rows, width) or, with width 0, (rows).
 MN_MUST_CHECK mn_err data__h5_write(hid_t at, const char *path, const char *name, data__type type, int64_t rows,
                                     int64_t width, const void *values);
 // Allocates space for `bytes` u8 without writing any, and says where in the file it is (0 when bytes is 0).
 MN_MUST_CHECK mn_err data__h5_reserve(hid_t at, const char *path, const char *name, uint64_t bytes, uint64_t *offset);
-// Reads a whole dataset of exactly this type and width into new memory (the caller frees); *rows is what it has. More
+// Reads a whole dataset of exactly this type and width (0: one dimension) into new memory (the caller frees); *rows is what it has. More
 // than `most` bytes is MN_EDATA.
 MN_MUST_CHECK mn_err data__h5_read(hid_t at, const char *path, const char *name, data__type type, int64_t width,
                                    uint64_t most, int64_t *rows, void **values);

@@ -305,7 +305,8 @@ static mn_err write_structure(data_writer *w, uint64_t *payload_offset)
     for (int i = 0; i < DATA__COLUMN_COUNT; i++)
         if (w->columns.values[i])
             MN_TRY_OUT(err, data__h5_write(file, w->temporary, data__column[i].name, data__column[i].type,
-                                           w->columns.rows[i], data__column[i].width, w->columns.values[i]));
+                                           w->columns.rows[i], data__column[i].width == 1 ? 0 : data__column[i].width,
+                                           w->columns.values[i]));
     MN_TRY_OUT(err, put_attributes(w, file));
 out:
     if (err == MN_OK) return data__h5_close(file, w->temporary);

@@ -1,0 +1,35 @@
+// One feature file (HDF5): groups of x and t_us, read into memory or mapped. Shared by data/features*.c.
+#ifndef DATA_FEATURES_FILE_H
+#define DATA_FEATURES_FILE_H
+
+#include "data/features.h"
+#include "data/shard_manifest.h"
+
+#define DATA__FEATURES_FORMAT "mien-features"
+
+typedef struct data__feature_file {
+    char *path;
+    void *map; // of the whole file, NULL when nothing is mapped
+    size_t map_bytes;
+    int64_t n; // tracks, by name
+    data_track *tracks;
+    char **owned;                  // (n): tracks whose x was read; NULL: it points into the map
+    char weights[128], model[128]; // attributes of our own files, else ""
+} data__feature_file;
+
+// own: 1 when the file's digest vouches for it; 0 checks every value to be finite.
+MN_MUST_CHECK mn_err data__feature_file_open(data__feature_file *out, const char *path, int own);
+void data__feature_file_close(data__feature_file *f);
+
+// 1 when the name may be the name of a group.
+int data__feature_name_ok(const char *video);
+// MN_EDATA unless the track has frames, finite values and increasing times.
+MN_MUST_CHECK mn_err data__feature_track_check(const data_track *t, const char *path);
+// XXH3-128 of name, extent, times and values.
+MN_MUST_CHECK mn_err data__feature_track_digest(const data_track *t, char text[DATA__DIGEST_TEXT]);
+// XXH3-128 of a whole file.
+MN_MUST_CHECK mn_err data__file_digest(const char *path, char text[DATA__DIGEST_TEXT], uint64_t *bytes);
+// Names of the files in dir that begin and end with these texts, in byte order; data__h5_names_free releases them.
+MN_MUST_CHECK mn_err data__files_like(const char *dir, const char *begin, const char *end, char ***names, int64_t *n);
+
+#endif
