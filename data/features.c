@@ -2,8 +2,8 @@
 
 #include "data/features_file.h"
 #include "data/file.h"
-#include "data/shard_h5.h"
 #include "data/video_name.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
@@ -66,11 +66,11 @@ static mn_err check_part(const json_t *part, const char *dir, char **path)
     const char *file = json_string_value(json_object_get(part, "file"));
     const char *want = json_string_value(json_object_get(part, "xxh3"));
     char have[DATA__DIGEST_TEXT];
-    uint64_t bytes;
+    int64_t bytes;
     if (!file || !want || strchr(file, '/') || *file == '.' || *file == 0)
         return mn_fail(MN_EDATA, "%s/" DATA__MANIFEST ": an entry of its parts lacks a field", dir);
     *path = mn_sprintf("%s/%s", dir, file);
-    MN_TRY(data__file_digest(*path, have, &bytes));
+    MN_TRY(mn_file_digest(*path, have, &bytes));
     if (strcmp(have, want) != 0)
         return mn_fail(MN_EDATA, "%s: damaged or exchanged: it has digest %s, the manifest says %s: extract again",
                        *path, have, want);
@@ -150,7 +150,7 @@ static mn_err open_plain(data_features *f, const char *dir)
     struct stat st;
     if (stat(dir, &st) != 0) return mn_fail(errno == ENOENT ? MN_ENOINPUT : MN_EIO, "%s: %s", dir, strerror(errno));
     if (S_ISDIR(st.st_mode)) {
-        MN_TRY_OUT(err, data__files_like(dir, "", ".h5", &names, &n));
+        MN_TRY_OUT(err, data_dir_like(dir, "", ".h5", &names, &n));
         if (n == 0) {
             err = mn_fail(MN_ENOINPUT, "%s: no feature files (*.h5) in this folder", dir);
             goto out;
@@ -166,7 +166,7 @@ static mn_err open_plain(data_features *f, const char *dir)
     if (err == MN_OK) err = collect(f, dir);
     if (err == MN_OK) err = digest_tracks(f);
 out:
-    data__h5_names_free(names, n);
+    mn_names_free(names, n);
     return err;
 }
 
@@ -175,7 +175,7 @@ mn_err data_features_open(data_features **out, const char *dir)
     data_features *f = mn_calloc(1, sizeof(*f));
     char *path = mn_sprintf("%s/" DATA__MANIFEST, dir), *text = NULL;
     size_t size;
-    mn_err err = data_file_read(&text, &size, path, DATA__MANIFEST_MOST);
+    mn_err err = mn_file_read(path, DATA__MANIFEST_MOST, &text, &size);
     if (err == MN_OK)
         err = open_with_manifest(f, dir, path, text, size);
     else if (err == MN_ENOINPUT)

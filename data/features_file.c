@@ -1,10 +1,9 @@
 #include "data/features_file.h"
 
-#include "data/file.h"
 #include "data/shard_h5.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <math.h>
 #include <stdlib.h>
@@ -12,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { BLOCK = 1 << 20, EXPANSION = 1100 }; // what deflate can make of a byte
+enum { EXPANSION = 1100 }; // what deflate can make of a byte
 
 int data__feature_name_ok(const char *video)
 {
@@ -44,54 +43,6 @@ mn_err data__feature_track_digest(const data_track *t, char text[DATA__DIGEST_TE
     (void)XXH3_128bits_update(h, t->x, (size_t)t->frames * (size_t)t->dim * sizeof(*t->x));
     data__digest_text(XXH3_128bits_digest(h), text);
     (void)XXH3_freeState(h);
-    return MN_OK;
-}
-
-mn_err data__file_digest(const char *path, char text[DATA__DIGEST_TEXT], uint64_t *bytes)
-{
-    int fd;
-    MN_TRY(data_file_open(&fd, path, bytes));
-    XXH3_state_t *h = XXH3_createState();
-    void *buffer = mn_calloc(1, BLOCK);
-    mn_err err = MN_OK;
-    if (!h || XXH3_128bits_reset(h) != XXH_OK) {
-        err = mn_fail(MN_EMEM, "%s: no memory for a digest", path);
-        goto out;
-    }
-    for (uint64_t at = 0; at < *bytes;) {
-        size_t n = *bytes - at < BLOCK ? (size_t)(*bytes - at) : BLOCK;
-        MN_TRY_OUT(err, data_file_pread(fd, path, buffer, n, at));
-        (void)XXH3_128bits_update(h, buffer, n);
-        at += n;
-    }
-    data__digest_text(XXH3_128bits_digest(h), text);
-out:
-    free(buffer);
-    (void)XXH3_freeState(h);
-    (void)close(fd);
-    return err;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-mn_err data__files_like(const char *dir, const char *begin, const char *end, char ***names, int64_t *n)
-{
-    DIR *d = opendir(dir);
-    if (!d) return mn_fail(errno == ENOENT ? MN_ENOINPUT : MN_EIO, "%s: %s", dir, strerror(errno));
-    *names = NULL;
-    *n = 0;
-    for (struct dirent *e; (e = readdir(d));) {
-        size_t k = strlen(e->d_name);
-        if (k < strlen(begin) + strlen(end) || e->d_name[0] == '.') continue;
-        if (strncmp(e->d_name, begin, strlen(begin)) != 0 || strcmp(e->d_name + k - strlen(end), end) != 0) continue;
-        *names = mn_realloc(*names, (size_t)*n + 1, sizeof(**names));
-        (*names)[(*n)++] = mn_strdup(e->d_name);
-    }
-    (void)closedir(d);
-    if (*n) qsort(*names, (size_t)*n, sizeof(**names), by_text);
     return MN_OK;
 }
 
@@ -187,8 +138,8 @@ out:
 static mn_err map_file(data__feature_file *f)
 {
     int fd;
-    uint64_t bytes;
-    MN_TRY(data_file_open(&fd, f->path, &bytes));
+    int64_t bytes;
+    MN_TRY(mn_file_open(&fd, f->path, &bytes));
     mn_err err = MN_OK;
     if (bytes == 0) {
         err = mn_fail(MN_EDATA, "%s: is empty", f->path);

@@ -27,9 +27,5 @@ int data__feature_name_ok(const char *video);
 MN_MUST_CHECK mn_err data__feature_track_check(const data_track *t, const char *path);
 // XXH3-128 of name, extent, times and values.
 MN_MUST_CHECK mn_err data__feature_track_digest(const data_track *t, char text[DATA__DIGEST_TEXT]);
-// XXH3-128 of a whole file.
-MN_MUST_CHECK mn_err data__file_digest(const char *path, char text[DATA__DIGEST_TEXT], uint64_t *bytes);
-// Names of the files in dir that begin and end with these texts, in byte order; data__h5_names_free releases them.
-MN_MUST_CHECK mn_err data__files_like(const char *dir, const char *begin, const char *end, char ***names, int64_t *n);
 
 #endif

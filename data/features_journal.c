@@ -3,6 +3,7 @@
 #include "data/features_file.h"
 #include "data/file.h"
 #include "nn/base/fault.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
@@ -106,9 +107,9 @@ static mn_err read_records(data__journal *j, const data_feature_source *source)
 
 mn_err data__journal_read(data__journal *j, const char *path, const data_feature_source *source)
 {
-    uint64_t size;
+    int64_t size;
     *j = (data__journal){.fd = -1, .path = mn_strdup(path)};
-    mn_err err = data_file_open(&j->fd, path, &size);
+    mn_err err = mn_file_open(&j->fd, path, &size);
     if (err == MN_ENOINPUT) {
         j->fd = -1;
         return MN_OK;
@@ -157,11 +158,11 @@ mn_err data__journal_add(data__journal *j, const data_track *t)
     (void)XXH3_128bits_update(h, t->x, values);
     XXH128_canonicalFromHash(&r.digest, XXH3_128bits_digest(h));
     (void)XXH3_freeState(h);
-    MN_TRY(data_file_write(j->fd, j->path, &r, sizeof(r)));
-    MN_TRY(data_file_write(j->fd, j->path, t->video, r.name_bytes));
-    MN_TRY(data_file_write(j->fd, j->path, t->t_us, times));
+    MN_TRY(mn_file_write(j->fd, &r, sizeof(r), j->path));
+    MN_TRY(mn_file_write(j->fd, t->video, r.name_bytes, j->path));
+    MN_TRY(mn_file_write(j->fd, t->t_us, times, j->path));
     if (mn_fault("features.write")) return mn_fail(MN_EIO, "%s: injected failure of a write", j->path);
-    MN_TRY(data_file_write(j->fd, j->path, t->x, values));
+    MN_TRY(mn_file_write(j->fd, t->x, values, j->path));
     add_entry(j, &r, t->video);
     return MN_OK;
 }

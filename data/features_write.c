@@ -6,6 +6,7 @@
 #include "data/shard_h5.h"
 #include "nn/base/clock.h"
 #include "nn/base/fault.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
@@ -83,18 +84,18 @@ static mn_err for_each(data_feature_writer *w, const char *end, mn_err (*visit)(
 {
     char **names;
     int64_t n;
-    MN_TRY(data__files_like(w->dir, "part-", end, &names, &n));
+    MN_TRY(data_dir_like(w->dir, "part-", end, &names, &n));
     mn_err err = MN_OK;
     for (int64_t i = 0; i < n && err == MN_OK; i++)
         err = visit(w, names[i]);
-    data__h5_names_free(names, n);
+    mn_names_free(names, n);
     return err;
 }
 
 static void release(data_feature_writer *w)
 {
     data__journal_close(&w->journal);
-    data__h5_names_free(w->before, w->n_before);
+    mn_names_free(w->before, w->n_before);
     free(w->run);
     free(w->weights);
     free(w->model);
@@ -131,7 +132,7 @@ mn_err data_feature_writer_open(data_feature_writer **out, const char *dir, int 
     (void)snprintf(name, sizeof(name), "part-%05d", part);
     data_feature_writer *w = make(dir, name, source);
     mn_err err = MN_OK;
-    MN_TRY_OUT(err, data_dir_make(dir));
+    MN_TRY_OUT(err, mn_dir_make(dir));
     MN_TRY_OUT(err, for_each(w, ".h5", remember_part));
     MN_TRY_OUT(err, for_each(w, ".journal", remember_journal));
     if (w->n_before) qsort(w->before, (size_t)w->n_before, sizeof(*w->before), by_text);
@@ -308,9 +309,9 @@ static mn_err list_part(listing *l, const data_feature_writer *w, const char *na
 {
     char *path = mn_sprintf("%s/%s", w->dir, name), digest[DATA__DIGEST_TEXT];
     data__feature_file f = {0};
-    uint64_t bytes;
+    int64_t bytes;
     mn_err err = MN_OK;
-    MN_TRY_OUT(err, data__file_digest(path, digest, &bytes));
+    MN_TRY_OUT(err, mn_file_digest(path, digest, &bytes));
     MN_TRY_OUT(err, data__feature_file_open(&f, path, 1));
     MN_TRY_OUT(err, check_source(&f, w->dir, &w->source));
     MN_TRY_OUT(err, list_tracks(l, &f));
@@ -348,7 +349,7 @@ static mn_err write_manifest(const data_feature_writer *w, const listing *l)
                              mn_utc_text(utc, sizeof(utc)), "parts", l->parts, "videos", sorted(l->videos));
     if (!root) return mn_fail(MN_EINTERNAL, "%s: the names of run or model are not UTF-8", w->dir);
     char *text = data__signed_json(root, &size), *path = mn_sprintf("%s/" DATA__MANIFEST, w->dir);
-    mn_err err = data_file_replace(path, text, size);
+    mn_err err = mn_file_replace(path, text, size);
     free(path);
     free(text);
     json_decref(root);
@@ -363,7 +364,7 @@ mn_err data_features_finish(const char *dir, const data_feature_source *source)
     int64_t n = 0;
     mn_err err = MN_OK;
     MN_TRY_OUT(err, for_each(w, ".journal", adopt_journal));
-    MN_TRY_OUT(err, data__files_like(dir, "part-", ".h5", &names, &n));
+    MN_TRY_OUT(err, data_dir_like(dir, "part-", ".h5", &names, &n));
     for (int64_t i = 0; i < n; i++)
         MN_TRY_OUT(err, list_part(&l, w, names[i]));
     if (json_object_size(l.videos) == 0) {
@@ -372,7 +373,7 @@ mn_err data_features_finish(const char *dir, const data_feature_source *source)
     }
     MN_TRY_OUT(err, write_manifest(w, &l));
 out:
-    data__h5_names_free(names, n);
+    mn_names_free(names, n);
     json_decref(l.parts);
     json_decref(l.videos);
     release(w);

@@ -1,8 +1,7 @@
-// Files: regular files opened without surprises, whole reads and writes, and publishing a file so that a reader sees the
-// old one or the new one and nothing else.
+// What the readers and writers of this folder need of files beyond nn/base/file.h.
 //
-//     int fd; uint64_t size; MN_TRY(data_file_open(&fd, path, &size));
-//     MN_TRY(data_file_pread(fd, path, buffer, n, offset));
+//     int fd; int64_t size; MN_TRY(data_file_open_beneath(&fd, root, "cropped/1/00001.jpg", &size));
+//     MN_TRY(data_file_pread(fd, name, buffer, n, 0));
 //
 // Threading: pure functions on descriptors; any thread.
 #ifndef DATA_FILE_H
@@ -12,22 +11,15 @@
 
 #include <stdint.h>
 
-// Opens a regular file for reading. Never blocks: a FIFO, a device or a folder is refused (MN_EDATA); a file that is not
-// there is MN_ENOINPUT.
-MN_MUST_CHECK mn_err data_file_open(int *fd, const char *path, uint64_t *size);
-// The same below the open folder `root`: an absolute name, "..", or a link that leads out of the folder is MN_EDATA.
-MN_MUST_CHECK mn_err data_file_open_beneath(int *fd, int root, const char *name, uint64_t *size);
-// Reads exactly n bytes at `offset`. An early end is MN_EDATA; a failing read is tried three times, then MN_EIO.
+// Opens a regular file below the open folder `root`, for names out of lists that came with a dataset: an absolute name,
+// "..", or a link that leads out of the folder is MN_EDATA; what is not there, or is no regular file, is MN_ENOINPUT.
+MN_MUST_CHECK mn_err data_file_open_beneath(int *fd, int root, const char *name, int64_t *size);
+// mn_file_read_at that tries three times where reading fails (MN_EIO), as network file systems do now and then.
 MN_MUST_CHECK mn_err data_file_pread(int fd, const char *path, void *buffer, size_t n, uint64_t offset);
-MN_MUST_CHECK mn_err data_file_write(int fd, const char *path, const void *bytes, size_t n);
 MN_MUST_CHECK mn_err data_file_pwrite(int fd, const char *path, const void *bytes, size_t n, uint64_t offset);
-// Whole file into memory (the caller frees), with a 0 byte after it. Larger than `most` is MN_EDATA.
-MN_MUST_CHECK mn_err data_file_read(char **text, size_t *size, const char *path, uint64_t most);
-// Replaces `path` atomically: temporary name, fsync, rename, fsync of the folder.
-MN_MUST_CHECK mn_err data_file_replace(const char *path, const void *bytes, size_t n);
-// The last two steps of that for a file that is written and synced already.
+// The last step of writing a file whose bytes are durable: rename, then sync of the folder.
 MN_MUST_CHECK mn_err data_file_publish(const char *temporary, const char *path);
-// mkdir -p.
-MN_MUST_CHECK mn_err data_dir_make(const char *path);
+// Names in the folder that begin and end with these texts, in byte order, hidden ones left out; mn_names_free.
+MN_MUST_CHECK mn_err data_dir_like(const char *dir, const char *begin, const char *end, char ***names, int64_t *n);
 
 #endif

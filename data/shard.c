@@ -4,6 +4,7 @@
 #include "data/shard_columns.h"
 #include "data/shard_h5.h"
 #include "data/shard_seal.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <stdlib.h>
@@ -218,7 +219,9 @@ mn_err data_shard_open(data_shard **out, const char *path)
     s->fd = -1;
     s->path = mn_strdup(path);
     s->info.path = s->path;
-    MN_TRY_OUT(err, data_file_open(&s->fd, path, &s->info.file_bytes));
+    int64_t bytes;
+    MN_TRY_OUT(err, mn_file_open(&s->fd, path, &bytes));
+    s->info.file_bytes = (uint64_t)bytes;
     MN_TRY_OUT(err, data__seal_check(s->fd, path, s->info.file_bytes, &s->seal));
     s->info.payload_bytes = s->seal.payload_bytes;
     MN_TRY_OUT(err, read_file(s));

@@ -1,5 +1,6 @@
 #include "data/shard_h5.h"
 
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <pthread.h>
@@ -213,19 +214,12 @@ mn_err data__h5_names(hid_t at, const char *path, char ***names, int64_t *n)
 {
     name_list l = {0};
     if (H5Literate(at, H5_INDEX_NAME, H5_ITER_INC, NULL, keep_name, &l) < 0) {
-        data__h5_names_free(l.names, l.n);
+        mn_names_free(l.names, l.n);
         return data__h5_fail(MN_EDATA, path, "listing its groups failed");
     }
     *names = l.names;
     *n = l.n;
     return MN_OK;
-}
-
-void data__h5_names_free(char **names, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        free(names[i]);
-    free(names);
 }
 
 // Creates a contiguous dataset, allocated at once and never filled, with the groups on the way to it.

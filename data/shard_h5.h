@@ -42,9 +42,8 @@ MN_MUST_CHECK mn_err data__h5_get_int(hid_t at, const char *path, const char *na
 int data__h5_has_attribute(hid_t at, const char *name);
 int data__h5_has(hid_t at, const char *name); // link, groups on the way included: "label/expr"
 
-// Names in a group, in byte order; data__h5_names_free releases them.
+// Names in a group, in byte order; free with mn_names_free.
 MN_MUST_CHECK mn_err data__h5_names(hid_t at, const char *path, char ***names, int64_t *n);
-void data__h5_names_free(char **names, int64_t n);
 
 // Writes (rows, width) or, with width 0, (rows).
 MN_MUST_CHECK mn_err data__h5_write(hid_t at, const char *path, const char *name, data__type type, int64_t rows,

@@ -1,10 +1,10 @@
 #include "data/shard_manifest.h"
 
-#include "data/file.h"
 #include "data/counts.h"
 #include "data/shard.h"
 #include "nn/base/clock.h"
 #include "nn/base/fault.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <stdlib.h>
@@ -143,7 +143,7 @@ mn_err data__manifest_read(const char *dir, data__manifest *out)
 {
     char *path = mn_sprintf("%s/" DATA__MANIFEST, dir), *text = NULL;
     size_t size;
-    mn_err err = data_file_read(&text, &size, path, DATA__MANIFEST_MOST);
+    mn_err err = mn_file_read(path, DATA__MANIFEST_MOST, &text, &size);
     if (err == MN_ENOINPUT)
         err = mn_fail(MN_ENOINPUT,
                       "%s: not there: %s is no dataset folder, or its import has not finished (run 'mien data import')",
@@ -214,7 +214,7 @@ mn_err data_folder_finish(const data_manifest_cfg *cfg)
         err = mn_fail(MN_EIO, "%s: injected failure of a write", path);
         goto out;
     }
-    MN_TRY_OUT(err, data_file_replace(path, text, size));
+    MN_TRY_OUT(err, mn_file_replace(path, text, size));
 out:
     free(text);
     json_decref(root);

@@ -10,7 +10,7 @@
 #include <stdint.h>
 
 #define DATA__MANIFEST "manifest.json"
-#define DATA__MANIFEST_MOST ((uint64_t)64 << 20)
+#define DATA__MANIFEST_MOST ((size_t)64 << 20)
 
 typedef struct data__manifest_shard {
     const char *file; // a plain name in the folder

@@ -8,6 +8,7 @@
 #include "data/shard_seal.h"
 #include "nn/base/clock.h"
 #include "nn/base/fault.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
@@ -185,7 +186,7 @@ mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row)
 
 static mn_err flush(data_writer *w)
 {
-    MN_TRY(data_file_write(w->spool, w->path, w->buffer, w->buffered));
+    MN_TRY(mn_file_write(w->spool, w->buffer, w->buffered, w->path));
     w->buffered = 0;
     return MN_OK;
 }
@@ -200,7 +201,7 @@ static mn_err spool_payload(data_writer *w, const void *payload, size_t size)
     (void)XXH3_128bits_update(w->payload, payload, size);
     w->payload_bytes += size;
     if (w->buffered + size > BUFFER) MN_TRY(flush(w));
-    if (size > BUFFER) return data_file_write(w->spool, w->path, payload, size);
+    if (size > BUFFER) return mn_file_write(w->spool, payload, size, w->path);
     memcpy(w->buffer + w->buffered, payload, size);
     w->buffered += size;
     return MN_OK;
@@ -364,13 +365,10 @@ static mn_err write_file(data_writer *w)
     seal.file_bytes = (uint64_t)size;
     MN_TRY_OUT(err, data__seal_write(fd, w->temporary, &seal));
     MN_TRY_OUT(err, read_back(w));
-    if (mn_fault("shard.sync") || fsync(fd) != 0) {
-        err = mn_fail(MN_EIO, "%s: fsync: %s", w->temporary, strerror(errno));
-        goto out;
-    }
-out:
-    if (close(fd) != 0 && err == MN_OK) err = mn_fail(MN_EIO, "%s: close: %s", w->temporary, strerror(errno));
-    return err;
+    if (mn_fault("shard.sync")) err = mn_fail(MN_EIO, "%s: injected failure of fsync", w->temporary);
+out:;
+    mn_err closed = mn_file_close(fd, err == MN_OK, w->temporary);
+    return err == MN_OK ? closed : err;
 }
 
 mn_err data_writer_close(data_writer *w)
