@@ -1,0 +1,34 @@
+// What `mien bench loader` measures: the loader on generated pictures of the size of face crops, kept in memory as JPEG
+// bytes, so that reading the disk is not part of the figure.
+//
+//     data_set *s; MN_TRY(data_bench_pictures_open(&s, &(data_bench_cfg){.pictures = 64, .side = 250, .quality = 92,
+//                                                                        .augment = data_augment_simmim(192, 1)}));
+//     data_bench_result r; MN_TRY(data_bench_loader(&cfg, 5.0, &r));   // cfg.set = s
+//     data_set_close(s);
+//
+// Threading: one thread.
+#ifndef DATA_BENCH_H
+#define DATA_BENCH_H
+
+#include "data/augment.h"
+#include "data/loader.h"
+
+typedef struct data_bench_cfg {
+    int pictures, side, quality; // JPEG, 4:2:0
+    data_augment augment;
+} data_bench_cfg;
+// Fields: image f32 (S, S, 3), weight f32. An epoch is `pictures` samples.
+MN_MUST_CHECK mn_err data_bench_pictures_open(data_set **out, const data_bench_cfg *cfg);
+double data_bench_pictures_bytes(const data_set *s); // mean size of the stored pictures
+// Writes them as DIR/00000.jpg ..., for programs to compare with. The folder must exist.
+MN_MUST_CHECK mn_err data_bench_pictures_write(const data_set *s, const char *dir);
+
+typedef struct data_bench_result {
+    int64_t rows;
+    double seconds, rows_per_s;
+    double cpu_s; // of the loader's threads and the consumer
+} data_bench_result;
+// Takes batches for about `seconds` after a first one that warms up.
+MN_MUST_CHECK mn_err data_bench_loader(const data_loader_cfg *cfg, double seconds, data_bench_result *out);
+
+#endif

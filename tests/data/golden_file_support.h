@@ -1,0 +1,12 @@
+// Reading a file of tests/golden: f32 tensors by name.
+#ifndef TESTS_DATA_GOLDEN_FILE_SUPPORT_H
+#define TESTS_DATA_GOLDEN_FILE_SUPPORT_H
+
+#include <stdint.h>
+
+typedef struct golden_file golden_file;
+golden_file *golden_file_open(const char *name); // dies when it cannot be read
+void golden_file_close(golden_file *g);
+const float *golden_file_get(const golden_file *g, const char *tensor, int64_t *count); // dies when it is not there
+
+#endif
