@@ -30,7 +30,7 @@ only() {
   [ -z "$out" ] || fail "<$1> outside $2: $out"
 }
 only 'mpi\.h' 'dist/(comm|window)'
-only 'oneapi/dnnl' 'nn/onednn\.|nn/ops/'
+only 'oneapi/dnnl' 'nn/onednn[_.]'
 only 'hdf5\.h' 'data/(shard|features)'
 only 'libav|libsw' 'data/media/'
 only 'yaml\.h' 'nn/base/schema'
