@@ -125,6 +125,49 @@ static inline float nn__gelu_grad(float x)
     return (x < 0.0f ? tail : 1.0f - tail) + x * (e * 0.398942280f);
 }
 
+// The same two for values that are stored as bf16, in half the time: Phi(x) - 1/2 and gelu'(x) - 1/2 are odd and
+// entire, so each is x times a polynomial of x^2 on |x| <= 4.75 (Chebyshev interpolants in s = 2 (x / 4.75)^2 - 1).
+// Absolute error below 5e-6 and 2.5e-5; bf16 rounds 1 by 2e-3.
+static inline float nn__gelu_bf16(float x)
+{
+    float s = x * x * (2.0f / (4.75f * 4.75f)) - 1.0f;
+    float p = -8.2947517e-4f;
+    p = p * s + 1.93531908e-3f;
+    p = p * s + -1.9250099e-3f;
+    p = p * s + 3.6433298e-3f;
+    p = p * s + -8.62425608e-3f;
+    p = p * s + 1.43940513e-2f;
+    p = p * s + -2.11640706e-2f;
+    p = p * s + 3.01188611e-2f;
+    p = p * s + -4.06314437e-2f;
+    p = p * s + 5.3263006e-2f;
+    p = p * s + -7.36653815e-2f;
+    p = p * s + 1.48747877e-1f;
+    float y = (p * x + 0.5f) * x;
+    y = x > 4.75f ? x : y;
+    return x < -4.75f ? 0.0f : y;
+}
+
+static inline float nn__gelu_grad_bf16(float x)
+{
+    float s = x * x * (2.0f / (4.75f * 4.75f)) - 1.0f;
+    float p = -1.32924295e-2f;
+    p = p * s + 2.76360534e-2f;
+    p = p * s + -1.63312527e-2f;
+    p = p * s + 2.34879118e-2f;
+    p = p * s + -6.48111277e-2f;
+    p = p * s + 8.65652358e-2f;
+    p = p * s + -8.70283342e-2f;
+    p = p * s + 8.77391232e-2f;
+    p = p * s + -8.31962693e-2f;
+    p = p * s + 7.59831736e-2f;
+    p = p * s + -8.16482606e-2f;
+    p = p * s + 1.5016176e-1f;
+    float y = p * x + 0.5f;
+    y = x > 4.75f ? 1.0f : y;
+    return x < -4.75f ? 0.0f : y;
+}
+
 // n values of f32 or bf16 memory, from element `at`, as floats.
 static inline void nn__load_row(float *restrict y, const void *x, mn_dtype t, int64_t at, int64_t n)
 {
