@@ -16,10 +16,9 @@ static nn_tensor *linear_gelu(nn_graph *g, nn_tensor **in)
 
 static nn_tensor *linear_plain(nn_graph *g, nn_tensor **in)
 {
-    return nn_linear(g, in[0],
-                     &(nn_linear_cfg){.out = 5, .no_bias = 1, .init = NN_INIT_NORMAL,
-                                      .weight_shape = MN_SHAPE(5, 3, 2, 2)},
-                     "proj");
+    return nn_linear(
+        g, in[0],
+        &(nn_linear_cfg){.out = 5, .no_bias = 1, .init = NN_INIT_NORMAL, .weight_shape = MN_SHAPE(5, 3, 2, 2)}, "proj");
 }
 
 static nn_tensor *cast(nn_graph *g, nn_tensor **in)
@@ -62,9 +61,15 @@ const ops_row ops_rows[] = {
     {.name = "linear", .build = linear, .in = {{ROWS(3, 5, 7), .grad = 1}}, OUT(3, 5, 9)},
     {.name = "linear, gelu", .build = linear_gelu, .in = {{ROWS(33, 19), .lo = -3, .hi = 3, .grad = 1}}, OUT(33, 35)},
     {.name = "linear, no bias", .build = linear_plain, .in = {{ROWS(1, 12), .grad = 1}}, OUT(1, 5)},
-    {.name = "cast", .build = cast, .in = {{ROWS(2, 3), .grad = 1}}, OUT(2, 3), .tol = 2e-1},
+    {.name = "cast", .build = cast, .in = {{ROWS(2, 3), .grad = 1}}, OUT(2, 3), .step = 0.5f, .tol = 2e-2},
     {.name = "conv1d", .build = conv, .in = {{ROWS(2, 12, 5), .grad = 1}}, OUT(2, 5, 6)},
-    {.name = "conv1d, one channel", .build = conv_first, .in = {{ROWS(2, 57, 1), .grad = 1}}, OUT(2, 10, 16)},
+    // For the gradient of one input channel oneDNN nests serial regions in a parallel one, and libgomp makes a team for
+    // each. No network asks for it: that channel is the sound itself.
+    {.name = "conv1d, one channel",
+     .build = conv_first,
+     .in = {{ROWS(2, 57, 1), .grad = 1}},
+     OUT(2, 10, 16),
+     .may_allocate = 1},
     {.name = "conv1d, grouped", .build = conv_grouped, .in = {{ROWS(2, 9, 12), .grad = 1}}, OUT(2, 9, 8)},
     {.name = "conv1d, given weight",
      .build = conv_given,
