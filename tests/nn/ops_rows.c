@@ -26,6 +26,98 @@ static nn_tensor *cast(nn_graph *g, nn_tensor **in)
     return nn_cast(g, nn_cast(g, in[0], MN_BF16), MN_F32);
 }
 
+// --- normalisation and residuals --------------------------------------------------------------------------------------
+static nn_tensor *layernorm(nn_graph *g, nn_tensor **in)
+{
+    return nn_layernorm(g, in[0], 1e-5f, "norm");
+}
+
+static nn_tensor *residual(nn_graph *g, nn_tensor **in)
+{
+    return nn_residual(g, in[0], in[1], 0.4f, "drop_path");
+}
+
+static nn_tensor *residual_layernorm(nn_graph *g, nn_tensor **in)
+{
+    nn_tensor *sum, *y = nn_residual_layernorm(g, in[0], in[1], 0.4f, 1e-5f, &sum, "norm");
+    return nn_add(g, y, 1, sum, 0.5f);
+}
+
+static nn_tensor *residual_layernorm_value(nn_graph *g, nn_tensor **in)
+{
+    nn_tensor *sum;
+    return nn_residual_layernorm(g, in[0], in[1], 0, 1e-5f, &sum, "norm");
+}
+
+static nn_tensor *residual_layernorm_sum(nn_graph *g, nn_tensor **in)
+{
+    nn_tensor *sum;
+    nn_residual_layernorm(g, in[0], in[1], 0.4f, 1e-5f, &sum, "norm");
+    return sum;
+}
+
+static nn_tensor *add(nn_graph *g, nn_tensor **in)
+{
+    return nn_add(g, in[0], 0.7f, in[1], -0.3f);
+}
+
+static nn_tensor *add_itself(nn_graph *g, nn_tensor **in)
+{
+    return nn_add(g, in[0], 0.7f, in[0], 0.1f);
+}
+
+// --- elementwise ------------------------------------------------------------------------------------------------------
+static nn_tensor *gelu(nn_graph *g, nn_tensor **in)
+{
+    return nn_gelu(g, in[0]);
+}
+
+static nn_tensor *tanh_op(nn_graph *g, nn_tensor **in)
+{
+    return nn_tanh(g, in[0]);
+}
+
+static nn_tensor *dropout(nn_graph *g, nn_tensor **in)
+{
+    return nn_dropout(g, in[0], 0.3f, "drop");
+}
+
+static nn_tensor *concat(nn_graph *g, nn_tensor **in)
+{
+    return nn_concat(g, in[0], in[1]);
+}
+
+// --- images and tokens ------------------------------------------------------------------------------------------------
+static nn_tensor *patchify(nn_graph *g, nn_tensor **in)
+{
+    return nn_patchify(g, in[0], 3);
+}
+
+static nn_tensor *patch_merge(nn_graph *g, nn_tensor **in)
+{
+    return nn_patch_merge(g, in[0], 4, 6);
+}
+
+static nn_tensor *mask_blend(nn_graph *g, nn_tensor **in)
+{
+    return nn_mask_blend(g, in[0], in[1], "mask_token");
+}
+
+static nn_tensor *token_mean(nn_graph *g, nn_tensor **in)
+{
+    return nn_token_mean(g, in[0], NULL);
+}
+
+static nn_tensor *token_mean_weighted(nn_graph *g, nn_tensor **in)
+{
+    return nn_token_mean(g, in[0], in[1]);
+}
+
+static nn_tensor *position(nn_graph *g, nn_tensor **in)
+{
+    return nn_position(g, in[0]);
+}
+
 // --- sequences --------------------------------------------------------------------------------------------------------
 static nn_tensor *conv(nn_graph *g, nn_tensor **in)
 {
@@ -57,6 +149,49 @@ static nn_tensor *weight_norm(nn_graph *g, nn_tensor **in)
     return nn_conv1d(g, in[0], &cfg, "conv");
 }
 
+static nn_tensor *channel_norm(nn_graph *g, nn_tensor **in)
+{
+    return nn_channel_norm(g, in[0], 1e-5f, "norm");
+}
+
+static nn_tensor *row_scale(nn_graph *g, nn_tensor **in)
+{
+    return nn_row_scale(g, in[0], in[1]);
+}
+
+// --- batch statistics and losses --------------------------------------------------------------------------------------
+static nn_tensor *batch_norm(nn_graph *g, nn_tensor **in)
+{
+    return nn_batch_norm(g, in[0], NULL, &(nn_batch_norm_cfg){.eps = 1e-5f, .momentum = 0.1f}, "bn");
+}
+
+static nn_tensor *batch_norm_weighted(nn_graph *g, nn_tensor **in)
+{
+    const nn_batch_norm_cfg cfg = {.eps = 1e-5f, .momentum = 0.1f, .local = 1};
+    return nn_batch_norm(g, in[0], in[1], &cfg, "bn");
+}
+
+static nn_tensor *l1_loss(nn_graph *g, nn_tensor **in)
+{
+    return nn_l1_loss(g, in[0], in[1], in[2], in[3], 4, 2);
+}
+
+static nn_tensor *ce_loss(nn_graph *g, nn_tensor **in)
+{
+    const nn_ce_cfg cfg = {.smoothing = 0.1f, .class_weight = {1, 2, 0.5f, 0.7f, 3}};
+    return nn_ce_loss(g, in[0], in[1], in[2], &cfg);
+}
+
+static nn_tensor *bce_loss(nn_graph *g, nn_tensor **in)
+{
+    return nn_bce_loss(g, in[0], in[1], in[2]);
+}
+
+static nn_tensor *ccc_loss(nn_graph *g, nn_tensor **in)
+{
+    return nn_ccc_loss(g, in[0], in[1], in[2]);
+}
+
 const ops_row ops_rows[] = {
     {.name = "linear", .build = linear, .in = {{ROWS(3, 5, 7), .grad = 1}}, OUT(3, 5, 9)},
     {.name = "linear, gelu", .build = linear_gelu, .in = {{ROWS(33, 19), .lo = -3, .hi = 3, .grad = 1}}, OUT(33, 35)},
@@ -76,6 +211,98 @@ const ops_row ops_rows[] = {
      .in = {{ROWS(1, 9, 6), .grad = 1}, {ROWS(8, 3, 4), .grad = 1}},
      OUT(1, 9, 8)},
     {.name = "weight_norm", .build = weight_norm, .in = {{ROWS(2, 7, 6), .grad = 1}}, OUT(2, 7, 8)},
+    {.name = "layernorm", .build = layernorm, .in = {{ROWS(3, 25, 19), .grad = 1}}, OUT(3, 25, 19)},
+    {.name = "residual",
+     .build = residual,
+     .in = {{ROWS(5, 3, 411), .grad = 1}, {ROWS(5, 3, 411), .grad = 1}},
+     OUT(5, 3, 411),
+     .differs_in_eval = 1},
+    {.name = "residual_layernorm",
+     .build = residual_layernorm,
+     .in = {{ROWS(5, 17, 11), .grad = 1}, {ROWS(5, 17, 11), .grad = 1}},
+     OUT(5, 17, 11),
+     .differs_in_eval = 1},
+    {.name = "residual_layernorm, value only",
+     .build = residual_layernorm_value,
+     .in = {{ROWS(2, 3, 33), .grad = 1}, {ROWS(2, 3, 33), .grad = 1}},
+     OUT(2, 3, 33)},
+    {.name = "residual_layernorm, sum only",
+     .build = residual_layernorm_sum,
+     .in = {{ROWS(5, 2, 7), .grad = 1}, {ROWS(5, 2, 7), .grad = 1}},
+     OUT(5, 2, 7),
+     .differs_in_eval = 1},
+    {.name = "add", .build = add, .in = {{ROWS(3, 5), .grad = 1}, {ROWS(3, 5), .grad = 1}}, OUT(3, 5)},
+    {.name = "add, to itself", .build = add_itself, .in = {{ROWS(1, 1), .grad = 1}}, OUT(1, 1)},
+    {.name = "gelu", .build = gelu, .in = {{ROWS(3, 1027), .lo = -5, .hi = 5, .grad = 1}}, OUT(3, 1027)},
+    {.name = "tanh", .build = tanh_op, .in = {{ROWS(3, 257), .lo = -3, .hi = 3, .grad = 1}}, OUT(3, 257)},
+    {.name = "dropout", .build = dropout, .in = {{ROWS(3, 1031), .grad = 1}}, OUT(3, 1031), .differs_in_eval = 1},
+    {.name = "concat", .build = concat, .in = {{ROWS(3, 5), .grad = 1}, {ROWS(3, 7), .grad = 1}}, OUT(3, 12)},
+    {.name = "patchify", .build = patchify, .in = {{ROWS(2, 6, 9, 2), .grad = 1}}, OUT(2, 6, 18)},
+    {.name = "patchify, images", .build = patchify, .in = {{ROWS(2, 6, 9, 2), OPS_F32}}, OUT(2, 6, 18)},
+    {.name = "patch_merge", .build = patch_merge, .in = {{ROWS(2, 24, 5), .grad = 1}}, OUT(2, 6, 20)},
+    {.name = "mask_blend",
+     .build = mask_blend,
+     .in = {{ROWS(3, 29, 5), .grad = 1}, {ROWS(3, 29), OPS_MASK}},
+     OUT(3, 29, 5)},
+    {.name = "token_mean", .build = token_mean, .in = {{ROWS(2, 9, 1029), .grad = 1}}, OUT(2, 1029)},
+    {.name = "token_mean, weighted",
+     .build = token_mean_weighted,
+     .in = {{ROWS(2, 9, 5), .grad = 1, .by_weight = 1}, {ROWS(2, 9), OPS_ROW_WEIGHT}},
+     OUT(2, 5)},
+    {.name = "position", .build = position, .in = {{ROWS(2, 9, 5), .grad = 1}}, OUT(2, 9, 5)},
+    {.name = "channel_norm", .build = channel_norm, .in = {{ROWS(2, 211, 5), .grad = 1}}, OUT(2, 211, 5)},
+    // The differences are of sums over 16,413 rounded outputs.
+    {.name = "channel_norm, long",
+     .build = channel_norm,
+     .in = {{ROWS(1, 5471, 3), .lo = 3, .hi = 4, .grad = 1}},
+     OUT(1, 5471, 3),
+     .tol = 1e-3},
+    {.name = "row_scale",
+     .build = row_scale,
+     .in = {{ROWS(2, 9, 5), .grad = 1, .by_weight = 1}, {ROWS(2, 9), OPS_ROW_WEIGHT}},
+     OUT(2, 9, 5)},
+    {.name = "batch_norm",
+     .build = batch_norm,
+     .in = {{ROWS(3, 35, 5), .grad = 1}},
+     OUT(3, 35, 5),
+     .differs_in_eval = 1},
+    {.name = "batch_norm, weighted",
+     .build = batch_norm_weighted,
+     .in = {{ROWS(3, 35, 5), .grad = 1, .by_weight = 1}, {ROWS(3, 35), OPS_ROW_WEIGHT}},
+     OUT(3, 35, 5),
+     .differs_in_eval = 1},
+    // Predictions above every pixel: |x - x_hat| has no corner there. tests/nn/losses_test.c has both sides.
+    {.name = "l1_loss",
+     .build = l1_loss,
+     .in = {{ROWS(3, 2, 48), .lo = 2, .hi = 3, .grad = 1, .by_weight = 1},
+            {ROWS(3, 4, 8, 3), OPS_F32, .by_weight = 1},
+            {ROWS(3, 8), OPS_MASK},
+            {ROWS(3), OPS_ROW_WEIGHT}},
+     .scalar = 1},
+    {.name = "ce_loss",
+     .build = ce_loss,
+     .in = {{ROWS(3, 29, 5), .lo = -2, .hi = 2, .grad = 1, .by_weight = 1},
+            {ROWS(3, 29, 5), OPS_ONE_HOT},
+            {ROWS(3, 29), OPS_ROW_WEIGHT}},
+     .scalar = 1},
+    {.name = "bce_loss",
+     .build = bce_loss,
+     .in = {{ROWS(3, 29, 5), .lo = -2, .hi = 2, .grad = 1, .by_weight = 1},
+            {ROWS(3, 29, 5), OPS_ZERO_ONE},
+            {ROWS(3, 29, 5), OPS_ROW_WEIGHT}},
+     .scalar = 1},
+    {.name = "bce_loss, row weights",
+     .build = bce_loss,
+     .in = {{ROWS(3, 29, 5), .lo = -2, .hi = 2, .grad = 1, .by_weight = 1},
+            {ROWS(3, 29, 5), OPS_ZERO_ONE},
+            {ROWS(3, 29), OPS_ROW_WEIGHT}},
+     .scalar = 1},
+    {.name = "ccc_loss",
+     .build = ccc_loss,
+     .in = {{ROWS(3, 29, 2), .grad = 1, .by_weight = 1},
+            {ROWS(3, 29, 2), OPS_F32, .by_weight = 1},
+            {ROWS(3, 29), OPS_ROW_WEIGHT}},
+     .scalar = 1},
 };
 
 const int n_ops_rows = (int)(sizeof ops_rows / sizeof *ops_rows);
