@@ -110,29 +110,57 @@ mn_err mn_file_close(int fd, int durable, const char *path)
     return err;
 }
 
-mn_err mn_file_replace(const char *path, const void *data, size_t size)
+mn_err mn_output_open(mn_output *o, const char *path)
 {
     static atomic_uint turn; // two threads of one process must not meet in one temporary file
-    char *temporary = mn_sprintf("%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&turn, 1u));
+    o->path = mn_strdup(path);
+    o->temporary = mn_sprintf("%s.tmp-%ld-%u", path, (long)getpid(), atomic_fetch_add(&turn, 1u));
+    (void)unlink(o->temporary); // left by a dead process of the same number; if it stays, creating it says so
+    mn_err err = mn_file_create(&o->fd, o->temporary);
+    if (err == MN_OK) return MN_OK;
+    free(o->path);
+    free(o->temporary);
+    *o = (mn_output){.fd = -1};
+    return err;
+}
+
+mn_err mn_output_write(mn_output *o, const void *data, size_t size)
+{
+    return mn_file_write(o->fd, data, size, o->temporary);
+}
+
+static mn_err sync_folder_of(const char *path)
+{
     const char *slash = strrchr(path, '/');
     char *folder = slash ? mn_sprintf("%.*s", (int)(slash == path ? 1 : slash - path), path) : mn_strdup(".");
-    int fd = -1;
-    (void)unlink(temporary); // left by a dead process of the same number; if it stays, creating it says so
-    mn_err err = mn_file_create(&fd, temporary);
-    if (err) goto out;
-    err = mn_file_write(fd, data, size, temporary);
-    mn_err closed = mn_file_close(fd, err == MN_OK, temporary);
-    if (err == MN_OK) err = closed;
-    if (err == MN_OK && rename(temporary, path))
-        err = mn_fail(MN_EIO, "cannot rename %s to %s: %s", temporary, path, strerror(errno));
-    if (err == MN_OK)
-        err = mn_dir_sync(folder);
-    else
-        (void)unlink(temporary); // the first error is the one to report
-out:
+    mn_err err = mn_dir_sync(folder);
     free(folder);
-    free(temporary);
     return err;
+}
+
+mn_err mn_output_close(mn_output *o, mn_err err)
+{
+    if (err == MN_OK)
+        err = mn_file_close(o->fd, 1, o->temporary);
+    else
+        close(o->fd); // it is thrown away
+    if (err == MN_OK && rename(o->temporary, o->path))
+        err = mn_fail(MN_EIO, "cannot rename %s to %s: %s", o->temporary, o->path, strerror(errno));
+    if (err == MN_OK)
+        err = sync_folder_of(o->path);
+    else
+        (void)unlink(o->temporary); // the first error is the one to report
+    free(o->path);
+    free(o->temporary);
+    *o = (mn_output){.fd = -1};
+    return err;
+}
+
+mn_err mn_file_replace(const char *path, const void *data, size_t size)
+{
+    mn_output o;
+    MN_TRY(mn_output_open(&o, path));
+    return mn_output_close(&o, mn_output_write(&o, data, size));
 }
 
 static void to_hex(XXH128_hash_t hash, char hex[MN_DIGEST_SIZE])

@@ -25,7 +25,20 @@ MN_MUST_CHECK mn_err mn_file_create(int *fd, const char *path);
 MN_MUST_CHECK mn_err mn_file_write(int fd, const void *data, size_t size, const char *path);
 // fsync when `durable`, then close; both are checked and the file is closed in any case.
 MN_MUST_CHECK mn_err mn_file_close(int fd, int durable, const char *path);
-// Writes a temporary file beside `path`, makes it durable, renames it over `path`, makes the folder durable.
+
+// A file written as a whole: a temporary one beside `path`, made durable, renamed over `path`, folder made durable.
+//
+//     mn_output o; MN_TRY(mn_output_open(&o, path));
+//     mn_err err = mn_output_write(&o, data, size); ...
+//     return mn_output_close(&o, err);      // an error before or in it leaves `path` as it was
+typedef struct mn_output {
+    int fd;
+    char *path, *temporary;
+} mn_output;
+MN_MUST_CHECK mn_err mn_output_open(mn_output *o, const char *path);
+MN_MUST_CHECK mn_err mn_output_write(mn_output *o, const void *data, size_t size);
+MN_MUST_CHECK mn_err mn_output_close(mn_output *o, mn_err err); // err: of what came before; the first is returned
+// All of it in one call.
 MN_MUST_CHECK mn_err mn_file_replace(const char *path, const void *data, size_t size);
 
 #define MN_DIGEST_SIZE 33 // 32 hexadecimal digits of an XXH3-128 and a 0

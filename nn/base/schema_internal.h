@@ -77,7 +77,7 @@ MN_MUST_CHECK mn_err mn__yaml_load(mn__source *out, const char *text, size_t siz
 // Loads the value of an override or a default: YAML if it starts as a list, a mapping or quoted text, else one scalar.
 MN_MUST_CHECK mn_err mn__yaml_load_value(mn__source *out, const char *text, size_t size);
 // A character that recipes may hold; *used is its length. 0 if it is not one, or not UTF-8.
-int mn__yaml_character(const unsigned char *at, size_t left, size_t *used);
+int mn__yaml_character(const char *at, size_t left, size_t *used);
 
 // schema_scalar.c
 typedef enum mn__verdict { MN__FITS, MN__WRONG_TYPE, MN__OUT_OF_RANGE } mn__verdict;

@@ -91,7 +91,7 @@ static mn__verdict check_string(const mn_option *o, const char *text, size_t siz
 {
     for (size_t at = 0, used = 1; at < size; at += used) {
         if ((unsigned char)text[at] < 0x20) return MN__WRONG_TYPE;
-        if (!mn__yaml_character((const unsigned char *)text + at, size - at, &used)) return MN__WRONG_TYPE;
+        if (!mn__yaml_character(text + at, size - at, &used)) return MN__WRONG_TYPE;
     }
     if (!(o->flags & MN_FILE_NAME)) return MN__FITS;
     static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";

@@ -2,31 +2,15 @@
 // tree is built. Two passes: events first (anchors, tags, depth, number of items), then libyaml's loader.
 #include "nn/base/schema_internal.h"
 
+#include "nn/base/utf8.h"
+
 #include <string.h>
 
-// UTF-8 as RFC 3629 has it: no overlong forms, no surrogates, nothing above U+10FFFF.
-static int decode(const unsigned char *at, size_t left, size_t *used, uint32_t *code)
-{
-    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t n = at[0] < 0x80             ? 1
-               : (at[0] & 0xe0) == 0xc0 ? 2
-               : (at[0] & 0xf0) == 0xe0 ? 3
-               : (at[0] & 0xf8) == 0xf0 ? 4
-                                        : 0;
-    if (n == 0 || n > left) return 0;
-    *used = n;
-    *code = n == 1 ? at[0] : at[0] & (0x7fu >> n);
-    for (size_t i = 1; i < n; i++) {
-        if ((at[i] & 0xc0) != 0x80) return 0;
-        *code = *code << 6 | (at[i] & 0x3fu);
-    }
-    return n == 1 || (*code >= least[n] && *code <= 0x10ffff && (*code < 0xd800 || *code > 0xdfff));
-}
-
-int mn__yaml_character(const unsigned char *at, size_t left, size_t *used)
+int mn__yaml_character(const char *at, size_t left, size_t *used)
 {
     uint32_t c;
-    if (!decode(at, left, used, &c)) return 0;
+    *used = mn_utf8(at, left, &c);
+    if (*used == 0) return 0;
     if (c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe || c == 0xffff) return 0; // line breaks and marks
     return c == '\t' || c == '\n' || c == '\r' || (c >= 0x20 && c < 0x7f) || c >= 0xa0;
 }
@@ -35,10 +19,11 @@ static mn_err check_characters(const mn__source *from, const char *text, size_t 
 {
     yaml_mark_t mark = {0};
     while (mark.index < size) {
-        size_t used = 1;
-        const unsigned char *at = (const unsigned char *)text + mark.index;
+        size_t used;
+        const char *at = text + mark.index;
         if (!mn__yaml_character(at, size - mark.index, &used))
-            return mn__refuse(from, mark, "byte 0x%02x is not UTF-8 text; save the file as plain UTF-8", *at);
+            return mn__refuse(from, mark, "byte 0x%02x is not UTF-8 text; save the file as plain UTF-8",
+                              (unsigned char)*at);
         int ends_line = *at == '\n' || (*at == '\r' && (mark.index + 1 == size || at[1] != '\n'));
         mark.index += used;
         mark.column = ends_line ? 0 : mark.column + 1;
