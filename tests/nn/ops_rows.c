@@ -118,6 +118,34 @@ static nn_tensor *position(nn_graph *g, nn_tensor **in)
     return nn_position(g, in[0]);
 }
 
+// --- attention --------------------------------------------------------------------------------------------------------
+static nn_tensor *window_attention(nn_graph *g, nn_tensor **in)
+{
+    const nn_window_cfg cfg = {.height = 6, .width = 9, .heads = 2, .window = 3, .shift = 1};
+    return nn_window_attention(g, in[0], &cfg, "table");
+}
+
+static nn_tensor *window_attention_plain(nn_graph *g, nn_tensor **in)
+{
+    const nn_window_cfg cfg = {.height = 5, .width = 5, .heads = 1, .window = 5};
+    return nn_window_attention(g, in[0], &cfg, "table");
+}
+
+static nn_tensor *attention(nn_graph *g, nn_tensor **in)
+{
+    return nn_attention(g, in[0], NULL, NULL, &(nn_attention_cfg){.heads = 2}, "heads");
+}
+
+static nn_tensor *attention_cross(nn_graph *g, nn_tensor **in)
+{
+    return nn_attention(g, in[0], in[1], in[2], &(nn_attention_cfg){.heads = 3}, "heads");
+}
+
+static nn_tensor *attention_drop(nn_graph *g, nn_tensor **in)
+{
+    return nn_attention(g, in[0], NULL, NULL, &(nn_attention_cfg){.heads = 2, .drop = 0.3f}, "heads");
+}
+
 // --- sequences --------------------------------------------------------------------------------------------------------
 static nn_tensor *conv(nn_graph *g, nn_tensor **in)
 {
@@ -197,6 +225,23 @@ const ops_row ops_rows[] = {
     {.name = "linear, gelu", .build = linear_gelu, .in = {{ROWS(33, 19), .lo = -3, .hi = 3, .grad = 1}}, OUT(33, 35)},
     {.name = "linear, no bias", .build = linear_plain, .in = {{ROWS(1, 12), .grad = 1}}, OUT(1, 5)},
     {.name = "cast", .build = cast, .in = {{ROWS(2, 3), .grad = 1}}, OUT(2, 3), .step = 0.5f, .tol = 2e-2},
+    {.name = "window_attention, shifted",
+     .build = window_attention,
+     .in = {{ROWS(2, 54, 30), .grad = 1}},
+     OUT(2, 54, 10)},
+    {.name = "window_attention", .build = window_attention_plain, .in = {{ROWS(3, 25, 51), .grad = 1}}, OUT(3, 25, 17)},
+    {.name = "attention", .build = attention, .in = {{ROWS(2, 53, 30), .grad = 1}}, OUT(2, 53, 10)},
+    {.name = "attention, two inputs",
+     .build = attention_cross,
+     .in = {{ROWS(2, 5, 21), .grad = 1},
+            {ROWS(2, 19, 42), .grad = 1, .by_weight = 1},
+            {ROWS(2, 19), .kind = OPS_ROW_WEIGHT}},
+     OUT(2, 5, 21)},
+    {.name = "attention, dropout",
+     .build = attention_drop,
+     .in = {{ROWS(2, 21, 36), .grad = 1}},
+     OUT(2, 21, 12),
+     .differs_in_eval = 1},
     {.name = "conv1d", .build = conv, .in = {{ROWS(2, 12, 5), .grad = 1}}, OUT(2, 5, 6)},
     // For the gradient of one input channel oneDNN nests serial regions in a parallel one, and libgomp makes a team for
     // each. No network asks for it: that channel is the sound itself.

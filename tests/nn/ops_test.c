@@ -105,6 +105,26 @@ static void check_gradients(const ops_row *row, int twice)
     ops_close(&b);
 }
 
+Test(ops, every_op_has_a_row)
+{
+    static const char *const names[] = {
+#define NN_OP(name) #name,
+#include "nn/ops.def"
+#undef NN_OP
+    };
+    enum { N = sizeof names / sizeof *names };
+    unsigned char seen[N] = {0};
+
+    for (int i = 0; i < n_ops_rows; i++) {
+        ops_bench b;
+        ops_open(&b, &ops_rows[i], &train_f32);
+        ops_mark(b.out[0], seen);
+        ops_close(&b);
+    }
+    for (int i = 0; i < N; i++)
+        cr_expect(seen[i], "op %s has no row in tests/nn/ops_rows.c", names[i]);
+}
+
 Test(ops, shapes)
 {
     for (int i = 0; i < n_ops_rows; i++) {
