@@ -95,7 +95,7 @@ Test(graph, chain_gradients_and_reuse)
     nn_graph *g = nn_graph_new(ps, &(nn_graph_cfg){.mode = NN_TRAIN, .seed = 1});
     nn_tensor *x = nn_input(g, "x", MN_F32, MN_SHAPE(1000)), *y = x;
     for (int i = 0; i < 20; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "w%d", i);
         y = combine(g, y, 0.5f, 2, name);
     }
@@ -114,7 +114,7 @@ Test(graph, chain_gradients_and_reuse)
         cr_assert_eq(nn_graph_run(g, &(nn_tick){.rows = 1}), MN_OK);
         for (int i = 0; i < 20; i++) {
             const nn_param *p = nn_params_at(ps, i); // arena order: the last layer's gradient is final first
-            char name[8];
+            char name[16];
             snprintf(name, sizeof name, "w%d", 19 - i);
             cr_expect_str_eq(p->name, name);
             cr_expect_float_eq(nn_param_grad(ps, p)[999], 2 * powf(0.5f, (float)i), 1e-6f);
