@@ -243,6 +243,13 @@ Test(safetensors, header_is_padded_and_in_order)
     for (size_t i = 8 + sizeof want - 1; i < size; i++)
         cr_expect_eq(bytes[i], ' ');
     free(bytes);
+    for (size_t n = 1; n < 18; n++) {
+        nn_safetensor one = {.dtype = NN_SAFETENSORS_F32};
+        memset(one.name, 'x', n);
+        cr_assert_eq(nn_safetensors_header(&one, 1, NULL, 0, &bytes, &size), MN_OK);
+        cr_expect_eq(size % 8, 0);
+        free(bytes);
+    }
 }
 
 Test(safetensors, refuses_values_that_are_not_finite)

@@ -58,6 +58,11 @@ Test(file, failed_output_leaves_the_old_file)
     cr_assert_eq(mn_file_read("a", 99, &data, &size), MN_OK);
     cr_expect_str_eq(data, "old");
     free(data);
+    char **names;
+    int64_t n;
+    cr_assert_eq(mn_dir_list(".", &names, &n), MN_OK);
+    cr_expect_eq(n, 1); // the temporary file is gone
+    mn_names_free(names, n);
     cr_expect_eq(mn_file_replace("none/a", "x", 1), MN_ECREATE);
 }
 

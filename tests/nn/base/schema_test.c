@@ -247,6 +247,7 @@ static const struct {
     {"task: a\noptim: {lr: -0.0}\n", NULL, "r.yaml:2:13: optim.lr: -0.0 is out of range", ""},
     {"task: a\noptim: {lr: 1.0000001}\n", NULL, "r.yaml:2:13: optim.lr: 1.0000001 is out of range", ""},
     {"task: a\noptim: {lr: 1e-400}\n", NULL, "r.yaml:2:13: optim.lr: 1e-400 is out of range", ""},
+    {"task: a\noptim: {weight_decay: 1e-400}\n", NULL, "r.yaml:2:23: optim.weight_decay: 1e-400 is out of range", ""},
     {"task: a\noptim: {weight_decay: 1e400}\n", NULL, "r.yaml:2:23: optim.weight_decay: 1e400 is out of range", ""},
     {"task: a\nmodel: {drop: 1}\n", NULL, "r.yaml:2:15: model.drop: 1 is out of range", "below 1"},
     {"task: a\nmodel: {drop: 1e-60}\n", NULL, "r.yaml:2:15: model.drop: 1e-60 is out of range", ""},
@@ -329,10 +330,10 @@ Test(schema, bombs)
         const char *head, *piece, *tail, *holds;
         int64_t n;
     } rows[] = {
-        {"data: ", "[", "", "r.yaml:1:38: nested deeper than 32 levels", 100000},
-        {"task: ", "x", "\n", "larger than", 2 << 20},
-        {"data: [", "1,", "1]", "more than 100000 items", 200000},
-        {"data: [", "{set: a},", "]", "more than 4096", 5000},
+        {"data: ", "[", "", "r.yaml:1:38: nested deeper than 32 levels", 1000},
+        {"task: ", "x", "\n", "larger than", 1 << 20},
+        {"data: [", "1,", "1]", "more than 100000 items", 100001},
+        {"data: [", "{set: a},", "]", "more than 4096", 4097},
         {"", "- ", "a", "nested deeper", 5000},
         {"", "a: {", "", "nested deeper", 5000},
     };
