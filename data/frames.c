@@ -98,7 +98,7 @@ static void add_fields(frame_set *s)
     data_set *base = &s->base;
     const data_frames_cfg *cfg = &s->cfg;
     int64_t side = cfg->augment.size, tokens = (int64_t)cfg->mask_cells * cfg->mask_tokens;
-    int weights = 1;
+    int64_t weights = 1;
     s->target = -1;
     add_field(base, "image", MN_F32, MN_SHAPE(side, side, 3));
     if (tokens) add_field(base, "mask", MN_U8, MN_SHAPE(tokens * tokens));

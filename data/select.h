@@ -12,7 +12,7 @@
 
 #include "data/loader.h"
 #include "data/shard.h"
-#include "data/targets.h"
+#include "data/target.h"
 
 typedef struct data_select_cfg {
     const char *dir;      // dataset folder

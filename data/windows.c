@@ -16,10 +16,16 @@ typedef struct frame {
     int32_t number;
 } frame;
 
+typedef struct stream { // what one of the two inputs is made of
+    data_features *features;
+    const char *dir;
+    int is_sound; // interpolated in time; pictures hold the nearest
+} stream;
+
 typedef struct video {
-    const char *name; // in the shard
-    data_track image, sound;
-    int has_sound;
+    const char *name;     // in the shard
+    data_track track[2];  // image and audio input
+    int there[2];         // 0: nothing to see or hear in this video, its vectors are 0
     int64_t first, count; // frames kept
 } video;
 
@@ -34,13 +40,12 @@ typedef struct windows {
     data_set set;
     data_windows_cfg cfg;
     data_folder *folder;
-    data_features *image, *audio;
+    stream stream[2];
     int64_t targets, weights; // K, and values of weight per frame: 1 or K
     video *video;
-    int n_videos;
+    int n_videos, video_capacity;
     frame *frame;
-    float *target, *weight; // (frames, K), (frames, weights)
-    int64_t *record;        // of each kept frame, in the folder
+    int64_t *record; // of each kept frame, in the folder: its labels are read from there
     int64_t n_frames, capacity, dropped;
     window *window;
 } windows;
@@ -49,46 +54,54 @@ enum { FIELD_IMAGE, FIELD_AUDIO, FIELD_TARGET, FIELD_WEIGHT };
 
 // --- opening ---
 
+static data_invalid rule(const windows *w)
+{
+    return w->cfg.by_column ? DATA_INVALID_COLUMN : DATA_INVALID_FRAME;
+}
+
 static void keep_frame(windows *w, const data_index *x, int64_t record, int64_t folder_record)
 {
-    float target[DATA_MAX_TARGETS], weight[DATA_MAX_TARGETS];
-    int valid = data_target(x, record, w->cfg.task, w->cfg.by_column, target, weight);
-    if (!valid && !w->cfg.all_frames) {
+    if (!w->cfg.all_frames && !data_target_valid(x, record, w->cfg.task, rule(w))) {
         w->dropped++;
         return;
     }
     if (w->n_frames == w->capacity) {
         w->capacity = w->capacity ? 2 * w->capacity : 4096;
-        size_t n = (size_t)w->capacity;
-        w->frame = mn_realloc(w->frame, n, sizeof *w->frame);
-        w->record = mn_realloc(w->record, n, sizeof *w->record);
-        w->target = mn_realloc(w->target, n * (size_t)w->targets, sizeof(float));
-        w->weight = mn_realloc(w->weight, n * (size_t)w->weights, sizeof(float));
+        w->frame = mn_realloc(w->frame, (size_t)w->capacity, sizeof *w->frame);
+        w->record = mn_realloc(w->record, (size_t)w->capacity, sizeof *w->record);
     }
     int64_t i = w->n_frames++;
     w->frame[i] = (frame){.t_us = x->t_us ? x->t_us[record] : 0, .number = x->frame ? x->frame[record] : 0};
     w->record[i] = folder_record;
-    memcpy(w->target + i * w->targets, target, (size_t)w->targets * sizeof(float));
-    memcpy(w->weight + i * w->weights, weight, (size_t)w->weights * sizeof(float));
 }
 
-static mn_err find_track(const data_features *f, const char *dir, const char *name, data_track *out)
+static int has_picture(const data_index *x, const data_video *v)
 {
-    int64_t i = data_features_find(f, name);
-    if (i < 0)
-        return mn_fail(MN_ENOINPUT, "%s has no features of video '%s'; run mien extract over this split too", dir,
-                       name);
-    return data_features_track(f, i, out);
+    for (int64_t i = v->first_record; i < v->first_record + v->n_records; i++)
+        if (x->offset[i + 1] > x->offset[i]) return 1;
+    return 0;
 }
 
-static mn_err add_video(windows *w, const data_video *v)
+// A stream may lack a video only where nothing could be extracted from it: no face in any frame, no sound.
+static mn_err add_video(windows *w, const data_index *x, const data_video *v)
 {
-    video *to = &w->video[w->n_videos];
+    if (w->n_videos == w->video_capacity) {
+        w->video_capacity = w->video_capacity * 2 + 64;
+        w->video = mn_realloc(w->video, (size_t)w->video_capacity, sizeof *w->video);
+    }
+    video *to = &w->video[w->n_videos++];
     *to = (video){.name = v->name, .first = w->n_frames};
-    MN_TRY(find_track(w->image, w->cfg.image, v->name, &to->image));
-    to->has_sound = v->has_audio || data_features_find(w->audio, v->name) >= 0;
-    if (to->has_sound) MN_TRY(find_track(w->audio, w->cfg.audio, v->name, &to->sound));
-    w->n_videos++;
+    for (int k = 0; k < 2; k++) {
+        const stream *s = &w->stream[k];
+        int64_t i = data_features_find(s->features, v->name);
+        if (i >= 0) {
+            MN_TRY(data_features_track(s->features, i, &to->track[k]));
+            to->there[k] = to->track[k].frames > 0;
+        } else if (s->is_sound ? v->has_audio : has_picture(x, v)) {
+            return mn_fail(MN_ENOINPUT, "%s has no features of video '%s'; run mien extract over this split too",
+                           s->dir, v->name);
+        }
+    }
     return MN_OK;
 }
 
@@ -99,7 +112,6 @@ static mn_err collect(windows *w)
     const data_shard *last_shard = NULL;
     int32_t last_video = -1;
     int taken = 0;
-    w->video = mn_calloc((size_t)n + 1, sizeof *w->video);
     for (int64_t i = 0; i < n; i++) {
         int64_t record;
         const data_shard *s = data_folder_at(w->folder, i, &record);
@@ -110,7 +122,7 @@ static mn_err collect(windows *w)
         if (s != last_shard || v != last_video) {
             seen++;
             taken = w->cfg.parts <= 1 || seen % w->cfg.parts == w->cfg.part;
-            if (taken) MN_TRY(add_video(w, &x->videos[v]));
+            if (taken) MN_TRY(add_video(w, x, &x->videos[v]));
             last_shard = s;
             last_video = v;
         }
@@ -158,8 +170,8 @@ static void describe(windows *w)
         int64_t length, width, frames;
         int64_t task, only, by_column, all, pads, part, parts;
     } all = {data_folder_digest(w->folder),
-             data_features_digest(w->image),
-             data_features_digest(w->audio),
+             data_features_digest(w->stream[0].features),
+             data_features_digest(w->stream[1].features),
              t,
              d,
              w->n_frames,
@@ -178,13 +190,14 @@ static const data_set_ops ops;
 static mn_err open_all(windows *w)
 {
     const data_windows_cfg *c = &w->cfg;
-    const char *image = c->only == DATA_AUDIO_ONLY ? c->audio : c->image;
-    const char *audio = c->only == DATA_IMAGE_ONLY ? c->image : c->audio;
-    w->cfg.image = image;
-    w->cfg.audio = audio;
+    for (int k = 0; k < 2; k++) {
+        stream *to = &w->stream[k];
+        to->is_sound = c->only == DATA_AUDIO_ONLY || (k == 1 && c->only != DATA_IMAGE_ONLY);
+        to->dir = to->is_sound ? c->audio : c->image;
+    }
     MN_TRY(data_folder_open(&w->folder, c->shards, c->split, c->task, "image"));
-    MN_TRY(data_features_open(&w->image, image));
-    MN_TRY(data_features_open(&w->audio, audio));
+    for (int k = 0; k < 2; k++)
+        MN_TRY(data_features_open(&w->stream[k].features, w->stream[k].dir));
     MN_TRY(collect(w));
     cut(w);
     if (w->set.count == 0 && c->parts <= 1)
@@ -199,8 +212,8 @@ mn_err data_windows_open(data_set **out, const data_windows_cfg *cfg)
     windows *w = mn_calloc(1, sizeof *w);
     w->cfg = *cfg;
     w->set.ops = &ops;
-    w->targets = data_target_count(cfg->task);
-    w->weights = cfg->by_column ? w->targets : 1;
+    w->targets = data_target_columns(cfg->task);
+    w->weights = data_target_weights(cfg->task, rule(w));
     mn_err err = open_all(w);
     if (err != MN_OK) {
         data_set_close(&w->set);
@@ -213,40 +226,30 @@ mn_err data_windows_open(data_set **out, const data_windows_cfg *cfg)
 static void close_windows(data_set *s)
 {
     windows *w = (windows *)s;
-    data_features_close(w->audio);
-    data_features_close(w->image);
+    data_features_close(w->stream[0].features);
+    data_features_close(w->stream[1].features);
     data_folder_close(w->folder);
     free(w->video);
     free(w->frame);
     free(w->record);
-    free(w->target);
-    free(w->weight);
     free(w->window);
     free(w);
 }
 
 // --- reading ---
 
-typedef struct scratch {
-    float *vector; // of the wider stream
-} scratch;
-
 static mn_err open_scratch(data_set *s, void **out)
 {
     const windows *w = (const windows *)s;
-    int64_t a = data_features_dim(w->image), b = data_features_dim(w->audio);
-    scratch *x = mn_calloc(1, sizeof *x);
-    x->vector = mn_calloc((size_t)(a > b ? a : b), sizeof(float));
-    *out = x;
+    int64_t a = data_features_dim(w->stream[0].features), b = data_features_dim(w->stream[1].features);
+    *out = mn_calloc((size_t)(a > b ? a : b) + 1, sizeof(float)); // one vector of the wider stream
     return MN_OK;
 }
 
-static void close_scratch(data_set *s, void *p)
+static void close_scratch(data_set *s, void *scratch)
 {
     (void)s;
-    scratch *x = p;
-    if (x) free(x->vector);
-    free(x);
+    free(scratch);
 }
 
 static void standardise(float *x, int64_t n)
@@ -298,52 +301,47 @@ static const float *nearest(const data_track *t, int64_t t_us)
     return t->x + (t_us - t->t_us[low] <= t->t_us[high] - t_us ? low : high) * t->dim;
 }
 
-static void read_image(const windows *w, const data_track *t, int64_t t_us, float *vector, float *out)
+static void read_vector(const windows *w, const video *v, int k, int64_t t_us, float *vector, float *out)
 {
-    memcpy(vector, nearest(t, t_us), (size_t)t->dim * sizeof *vector);
+    const data_track *t = &v->track[k];
+    if (!v->there[k]) {
+        memset(out, 0, (size_t)w->cfg.width * sizeof *out);
+        return;
+    }
+    if (w->stream[k].is_sound)
+        data_track_at(t, t_us, vector);
+    else
+        memcpy(vector, nearest(t, t_us), (size_t)t->dim * sizeof *vector);
     put_vector(vector, t->dim, out, w->cfg.width);
 }
 
-static void read_sound(const windows *w, const data_track *t, int64_t t_us, float *vector, float *out)
+static void read_target(const windows *w, int64_t i, float *target, float *weight)
 {
-    data_track_at(t, t_us, vector);
-    put_vector(vector, t->dim, out, w->cfg.width);
+    int64_t record;
+    const data_shard *s = data_folder_at(w->folder, w->record[i], &record);
+    data_target_read(data_shard_index(s), record, w->cfg.task, rule(w), target, weight);
 }
 
-static void read_frame(const windows *w, const video *v, int64_t i, float *vector, float *image, float *audio)
-{
-    int64_t t_us = w->frame[i].t_us;
-    if (w->cfg.only == DATA_AUDIO_ONLY && v->has_sound)
-        read_sound(w, &v->image, t_us, vector, image);
-    else
-        read_image(w, &v->image, t_us, vector, image);
-    if (w->cfg.only == DATA_IMAGE_ONLY)
-        read_image(w, &v->sound, t_us, vector, audio);
-    else if (v->has_sound)
-        read_sound(w, &v->sound, t_us, vector, audio);
-    else
-        memset(audio, 0, (size_t)w->cfg.width * sizeof *audio);
-}
-
-static mn_err read_window(data_set *s, void *p, int64_t index, data_draw draw, void *const *field)
+static mn_err read_window(data_set *s, void *scratch, int64_t index, data_draw draw, void *const *field)
 {
     const windows *w = (const windows *)s;
     const window *x = &w->window[index];
-    float *image = field[FIELD_IMAGE], *audio = field[FIELD_AUDIO], *target = field[FIELD_TARGET];
+    float *input[2] = {field[FIELD_IMAGE], field[FIELD_AUDIO]}, *target = field[FIELD_TARGET];
     float *weight = field[FIELD_WEIGHT];
     int64_t d = w->cfg.width;
     (void)draw;
     for (int64_t t = 0; t < w->cfg.length; t++) {
         int64_t i = x->first + (t < x->frames ? t : x->frames - 1);
-        if (t < x->frames) {
-            read_frame(w, &w->video[x->video], i, ((scratch *)p)->vector, image + t * d, audio + t * d);
-        } else {
-            memcpy(image + t * d, image + (t - 1) * d, (size_t)d * sizeof *image);
-            memcpy(audio + t * d, audio + (t - 1) * d, (size_t)d * sizeof *audio);
+        for (int k = 0; k < 2; k++) {
+            float *to = input[k] + t * d;
+            if (t < x->frames)
+                read_vector(w, &w->video[x->video], k, w->frame[i].t_us, scratch, to);
+            else
+                memcpy(to, to - d, (size_t)d * sizeof *to);
         }
-        memcpy(target + t * w->targets, w->target + i * w->targets, (size_t)w->targets * sizeof *target);
-        for (int64_t k = 0; k < w->weights; k++)
-            weight[t * w->weights + k] = t < x->frames || w->cfg.pad_counts ? w->weight[i * w->weights + k] : 0;
+        read_target(w, i, target + t * w->targets, weight + t * w->weights);
+        if (t >= x->frames && !w->cfg.pad_counts)
+            memset(weight + t * w->weights, 0, (size_t)w->weights * sizeof *weight);
     }
     return MN_OK;
 }
@@ -393,5 +391,5 @@ int64_t data_windows_dropped(const data_set *s)
 
 const char *data_windows_image_weights(const data_set *s)
 {
-    return data_features_weights(((const windows *)s)->image);
+    return data_features_weights(((const windows *)s)->stream[0].features);
 }

@@ -46,27 +46,28 @@ static int valid_columns(int task, int v, int f)
 
 static int expected_valid(int task, data_invalid invalid, int v, int f)
 {
-    int n = valid_columns(task, v, f), all = task == DATA_EXPR ? 1 : data_target_columns(task);
+    int64_t n = valid_columns(task, v, f), all = task == DATA_EXPR ? 1 : data_target_columns(task);
     return invalid == DATA_INVALID_FRAME ? n == all : n > 0;
 }
 
 static void check_target(int task, data_invalid invalid, int v, int f, const float *target, const float *weight)
 {
-    int weights = data_target_weights(task, invalid);
+    int64_t weights = data_target_weights(task, invalid);
     for (int c = 0; c < data_target_columns(task); c++) {
         float want = task == DATA_EXPR ? (float)(made_expr(v, f) == c)
                      : task == DATA_AU ? (float)made_au(v, f, c)
                                        : made_va(v, f, c);
         int valid = task == DATA_EXPR || (task == DATA_AU ? made_au(v, f, c) >= 0 : !isnan(want));
         cr_assert_eq(target[c], valid ? want : 0, "task %d video %d frame %d column %d", task, v, f, c);
-        if (weights > 1) cr_assert_eq(weight[c], valid);
+        if (weights > 1) cr_assert_eq(weight[c], (float)valid);
     }
     if (weights == 1) cr_assert_eq(weight[0], 1);
 }
 
 static void check_set(const char *dir, int task, data_invalid invalid)
 {
-    data_frames_cfg cfg = {.select = {dir, "train", task, 1, invalid}, .augment = {.size = 8}};
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = task, .labelled = 1, .invalid = invalid},
+                           .augment = {.size = 8}};
     data_set *s;
     must(data_frames_open(&s, &cfg));
     const data_selection *sel = data_frames_selection(s);
@@ -86,7 +87,7 @@ static void check_set(const char *dir, int task, data_invalid invalid)
     void *scratch;
     must(s->ops->scratch_open(s, &scratch));
     for (int64_t i = 0; i < s->count; i++) {
-        float image[8 * 8 * 3], target[DATA_TARGETS_MOST], weight[DATA_TARGETS_MOST];
+        float image[8 * 8 * 3], target[DATA_MAX_TARGETS] = {0}, weight[DATA_MAX_TARGETS] = {0};
         data_frame frame;
         must(s->ops->read(s, scratch, i, (data_draw){0}, (void *[]){image, target, weight}));
         data_selection_at(sel, i, &frame);
@@ -209,7 +210,8 @@ Test(frames, keep_chooses_whole_videos)
 Test(frames, balance_shows_every_expression_equally_often)
 {
     char *dir = corpus_folder();
-    data_frames_cfg cfg = {.select = {dir, "train", DATA_EXPR, 1, 0}, .augment = {.size = 8}};
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_EXPR, .labelled = 1},
+                           .augment = {.size = 8}};
     data_set *s;
     must(data_frames_open(&s, &cfg));
     double *w = mn_calloc((size_t)s->count, sizeof *w), sum[DATA_EXPRESSIONS] = {0};
@@ -266,7 +268,8 @@ Test(frames, augmented_batches_do_not_depend_on_ranks_and_threads)
 {
     enum { BATCHES = 6, VALUES = BATCHES * 10 * 24 * 24 * 3 };
     char *dir = corpus_folder();
-    data_frames_cfg cfg = {.select = {dir, "train", DATA_EXPR, 1, 0}, .augment = data_augment_simmim(24, 1)};
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_EXPR, .labelled = 1},
+                           .augment = data_augment_simmim(24, 1)};
     cfg.augment.brightness = cfg.augment.contrast = cfg.augment.saturation = 0.4;
     data_set *s;
     must(data_frames_open(&s, &cfg));
@@ -319,7 +322,8 @@ Test(frames, a_damaged_record_ends_the_batch_with_its_name)
 Test(frames, a_selection_of_nothing_is_refused)
 {
     char *dir = corpus_folder();
-    data_frames_cfg cfg = {.select = {dir, "test", DATA_AU, 1, 0}, .augment = {.size = 8}};
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "test", .task = DATA_AU, .labelled = 1},
+                           .augment = {.size = 8}};
     data_set *s;
     cr_assert_eq(data_frames_open(&s, &cfg), MN_ENOINPUT);
     cr_assert(strstr(mn_errmsg(), "split 'test' for au") != NULL, "%s", mn_errmsg());
@@ -329,7 +333,8 @@ Test(frames, a_selection_of_nothing_is_refused)
 Test(frames, the_digest_tells_selections_apart)
 {
     char *dir = corpus_folder();
-    data_frames_cfg cfg = {.select = {dir, "train", DATA_EXPR, 1, 0}, .augment = {.size = 8}};
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_EXPR, .labelled = 1},
+                           .augment = {.size = 8}};
     uint64_t digest[4];
     for (int k = 0; k < 4; k++) {
         data_set *s;
@@ -390,7 +395,8 @@ Test(frames, a_video_of_50000_frames_opens_at_once)
                                                  .n_files = 1}));
     data_coder_close(coder);
     double began = mn_seconds();
-    data_frames_cfg cfg = {.select = {dir, "train", DATA_VA, 1, 0}, .augment = {.size = 8}};
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_VA, .labelled = 1},
+                           .augment = {.size = 8}};
     data_set *s;
     data_loader *l;
     const data_batch *b;
