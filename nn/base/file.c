@@ -80,11 +80,17 @@ out:
     return err;
 }
 
+// A full disk or a failing one is not a wrong place: what writes again and again may go on and try later.
+static mn_err cannot_create(const char *path)
+{
+    int passing = errno == ENOSPC || errno == EDQUOT || errno == EIO || errno == EMFILE || errno == ENFILE;
+    return mn_fail(passing ? MN_EIO : MN_ECREATE, "cannot create %s: %s", path, strerror(errno));
+}
+
 mn_err mn_file_create(int *fd, const char *path)
 {
     *fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (*fd < 0) return mn_fail(MN_ECREATE, "cannot create %s: %s", path, strerror(errno));
-    return MN_OK;
+    return *fd < 0 ? cannot_create(path) : MN_OK;
 }
 
 mn_err mn_file_write(int fd, const void *data, size_t size, const char *path)
@@ -206,7 +212,7 @@ mn_err mn_dir_make(const char *path)
         *at = 0;
         struct stat info;
         if (mkdir(copy, 0755) && (errno != EEXIST || stat(copy, &info) || !S_ISDIR(info.st_mode)))
-            err = mn_fail(MN_ECREATE, "cannot create the folder %s: %s", copy, strerror(errno));
+            err = cannot_create(copy);
         *at = kept;
         if (!kept) break;
     }
@@ -233,12 +239,15 @@ void mn_names_free(char **names, int64_t n)
     free(names);
 }
 
-mn_err mn_dir_list(const char *path, char ***names, int64_t *n)
+// Takes over fd.
+static mn_err list_folder(int fd, const char *path, char ***names, int64_t *n)
 {
-    *names = NULL;
-    *n = 0;
-    DIR *dir = opendir(path);
-    if (!dir) return mn_fail(MN_ENOINPUT, "cannot read the folder %s: %s", path, strerror(errno));
+    DIR *dir = fdopendir(fd);
+    if (!dir) {
+        mn_err err = mn_fail(MN_EIO, "cannot read the folder %s: %s", path, strerror(errno));
+        close(fd); // opened for reading: nothing can be lost
+        return err;
+    }
     char **list = NULL;
     int64_t count = 0, room = 0;
     struct dirent *entry;
@@ -259,18 +268,42 @@ mn_err mn_dir_list(const char *path, char ***names, int64_t *n)
     return MN_OK;
 }
 
-mn_err mn_dir_remove(const char *path)
+mn_err mn_dir_list(const char *path, char ***names, int64_t *n)
+{
+    *names = NULL;
+    *n = 0;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return mn_fail(MN_ENOINPUT, "cannot read the folder %s: %s", path, strerror(errno));
+    return list_folder(fd, path, names, n);
+}
+
+static mn_err cannot_remove(const char *path)
+{
+    return mn_fail(MN_EIO, "cannot remove %s: %s", path, strerror(errno));
+}
+
+// Names are looked up below the opened folder: one that is exchanged for a link meanwhile leads nowhere else.
+static mn_err remove_files(int folder, const char *path)
 {
     char **names;
     int64_t n;
-    MN_TRY(mn_dir_list(path, &names, &n));
+    int copy = fcntl(folder, F_DUPFD_CLOEXEC, 0);
+    if (copy < 0) return cannot_remove(path);
+    MN_TRY(list_folder(copy, path, &names, &n));
     mn_err err = MN_OK;
-    for (int64_t i = 0; i < n && err == MN_OK; i++) {
-        char *file = mn_sprintf("%s/%s", path, names[i]);
-        if (unlink(file)) err = mn_fail(MN_EIO, "cannot remove %s: %s", file, strerror(errno));
-        free(file);
-    }
+    for (int64_t i = 0; i < n && err == MN_OK; i++)
+        if (unlinkat(folder, names[i], 0)) err = cannot_remove(path);
     mn_names_free(names, n);
-    if (err == MN_OK && rmdir(path)) err = mn_fail(MN_EIO, "cannot remove the folder %s: %s", path, strerror(errno));
+    return err;
+}
+
+mn_err mn_dir_remove(const char *path)
+{
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0 && (errno == ELOOP || errno == ENOTDIR)) return unlink(path) ? cannot_remove(path) : MN_OK;
+    if (folder < 0) return cannot_remove(path);
+    mn_err err = remove_files(folder, path);
+    close(folder); // opened for reading: nothing can be lost
+    if (err == MN_OK && rmdir(path)) err = cannot_remove(path);
     return err;
 }

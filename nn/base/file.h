@@ -4,8 +4,8 @@
 //     MN_TRY(mn_file_read("a.yaml", 1 << 20, &text, &size));       // free(text)
 //     MN_TRY(mn_file_replace("runs/a/recipe.yaml", text, size));   // old or new after a crash, never a mixture
 //
-// Errors: MN_ENOINPUT missing or not a regular file, MN_EDATA larger than the cap, MN_ECREATE cannot create, MN_EIO the
-// rest; errno is kept. Threading: any thread; two writers of one path are the caller's problem.
+// Errors: MN_ENOINPUT missing or not a regular file, MN_EDATA larger than the cap, MN_ECREATE cannot create here, MN_EIO
+// the rest, a full disk among it; errno is kept. Threading: any thread; two writers of one path are the caller's problem.
 #ifndef MN_FILE_H
 #define MN_FILE_H
 
@@ -51,7 +51,8 @@ MN_MUST_CHECK mn_err mn_dir_sync(const char *path);
 // Names in the folder in byte order, without "." and ".."; free with mn_names_free.
 MN_MUST_CHECK mn_err mn_dir_list(const char *path, char ***names, int64_t *n);
 void mn_names_free(char **names, int64_t n);
-// Removes a folder and the files in it. A folder inside it is an error: nothing here writes one.
+// Removes a folder and the files in it; a folder inside it is an error, for nothing here writes one. A link or a file of
+// that name is removed itself, never what it points to.
 MN_MUST_CHECK mn_err mn_dir_remove(const char *path);
 
 #endif

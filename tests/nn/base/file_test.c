@@ -88,6 +88,23 @@ Test(file, full_disk_is_an_error)
     fclose(full);
 }
 
+// A link planted where a folder is about to be removed: what it points to stays.
+Test(file, removes_links_and_not_their_targets)
+{
+    cr_assert_eq(mn_dir_make("precious"), MN_OK);
+    cr_assert_eq(mn_file_replace("precious/a", "x", 1), MN_OK);
+    cr_assert_eq(symlink("precious", "link"), 0);
+    cr_expect_eq(mn_dir_remove("link"), MN_OK, "%s", mn_errmsg());
+    cr_expect_neq(access("link", F_OK), 0);
+    cr_expect_eq(access("precious/a", F_OK), 0);
+    cr_assert_eq(mn_dir_make("folder"), MN_OK);
+    cr_assert_eq(symlink("../precious/a", "folder/b"), 0);
+    cr_expect_eq(mn_dir_remove("folder"), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(access("precious/a", F_OK), 0);
+    cr_expect_eq(mn_dir_remove("precious"), MN_OK);
+    cr_expect_eq(mn_dir_remove("precious"), MN_EIO);
+}
+
 // XXH3-128 of "" and "a" as `xxhsum -H2` prints them.
 Test(file, digests)
 {
