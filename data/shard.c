@@ -182,6 +182,8 @@ static void fill_index(data_shard *s)
         .mask = c[DATA__MASK],
         .identity = c[DATA__IDENTITY],
         .attr = c[DATA__ATTR],
+        .box = c[DATA__BOX],
+        .original = c[DATA__ORIGINAL],
         .video = c[DATA__VIDEO],
         .frame = c[DATA__FRAME],
         .t_us = c[DATA__T_US],

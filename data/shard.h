@@ -4,7 +4,9 @@
 //     data_shard *s; MN_TRY(data_shard_open(&s, "affwild2-all-00000-of-00004.h5"));   // checks the index digest
 //     size_t size; MN_TRY(data_shard_read(s, i, buffer, capacity, &size));              // checks the record's CRC32C
 //
-// A record of size 0 is a frame without a picture (no face was found there): it keeps its labels.
+// A record of size 0 is a frame without a picture (no face was found there): it keeps its labels. In the audio stream a
+// record is the whole sound of a media file, from the time of its first frame; its video is named like the file's stem,
+// which is `source` of the image stream's videos.
 // Damage is MN_EDATA with file, record and byte offset. Threading: data_shard_read may be called from any thread; one
 // thread opens and closes. Opened after fork and MPI_Init; HDF5 is not touched after open (pread on an own descriptor).
 #ifndef DATA_SHARD_H
@@ -61,6 +63,8 @@ typedef struct data_index {
     const uint32_t *mask;       // (n): DATA_HAS_*
     const int32_t *identity;    // (n)
     const int8_t *attr;         // (n, 40)
+    const float *box;           // (n, 4): x, y, width, height of the face in the source picture, NaN unknown
+    const uint64_t *original;   // (n): XXH3-64 of the source file where the record was encoded anew
     const int32_t *video;       // (n): row of the video table, -1 none
     const int32_t *frame;       // (n): 1-based
     const int64_t *t_us;        // (n): time of the frame
@@ -123,6 +127,8 @@ typedef struct data_record {
     uint32_t mask;
     int32_t identity;
     const int8_t *attr; // (40) or NULL
+    const float *box;   // (4) or NULL
+    uint64_t original;
     int32_t video, frame;
     int64_t t_us;
     uint32_t source_row;
@@ -132,7 +138,7 @@ typedef struct data_writer_cfg {
     const char *dir, *dataset, *split, *stream, *importer, *options_json;
     const char *source; // digest of the source lists, NULL: unknown
     int index, count;   // of the shard
-    int has_expr, has_au, has_va, has_identity, has_attr, has_video;
+    int has_expr, has_au, has_va, has_identity, has_attr, has_box, has_original, has_video;
 } data_writer_cfg;
 MN_MUST_CHECK mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg);
 MN_MUST_CHECK mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row); // its records follow
@@ -146,6 +152,7 @@ void data_writer_name(const data_writer_cfg *cfg, char *name, size_t size);
 typedef struct data_manifest_cfg {
     const char *dir, *dataset, *importer, *options_json;
     const char *rejects_json; // {"reason": count, ...} or NULL
+    const char *import_json;  // what else the importer wants to keep, an object, or NULL
     const char *const *files; // names in dir
     int n_files;
 } data_manifest_cfg;

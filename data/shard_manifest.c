@@ -199,10 +199,11 @@ mn_err data_folder_finish(const data_manifest_cfg *cfg)
     mn_err err = MN_OK;
     for (int i = 0; i < cfg->n_files; i++)
         MN_TRY_OUT(err, add_shard(list, counts, cfg->dir, cfg->files[i]));
-    root = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o}", "format", "mien-dataset", "format_version",
-                     1, "dataset", cfg->dataset, "importer", cfg->importer, "importer_version", MIEN_VERSION,
-                     "created_utc", mn_utc_text(utc, sizeof(utc)), "options", json_or_empty(cfg->options_json),
-                     "shards", list, "labels", data_counts_json(counts), "rejects", json_or_empty(cfg->rejects_json));
+    root = json_pack("{s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:o, s:o, s:o, s:o}", "format", "mien-dataset",
+                     "format_version", 1, "dataset", cfg->dataset, "importer", cfg->importer, "importer_version",
+                     MIEN_VERSION, "created_utc", mn_utc_text(utc, sizeof(utc)), "options",
+                     json_or_empty(cfg->options_json), "shards", list, "labels", data_counts_json(counts), "rejects",
+                     json_or_empty(cfg->rejects_json), "import", json_or_empty(cfg->import_json));
     list = NULL; // json_pack took it, whether it succeeded or not
     if (!root) {
         err = mn_fail(MN_EINTERNAL, "%s: its texts are not UTF-8", path);

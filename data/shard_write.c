@@ -81,7 +81,8 @@ static void start_columns(data_writer *w)
         int video = data__column[i].rows == DATA__VIDEOS || (i >= DATA__VIDEO && i <= DATA__SUBJECT);
         int has = data__column[i].required || (video && c->has_video) || (i == DATA__EXPR && c->has_expr) ||
                   (i == DATA__AU && c->has_au) || (i == DATA__VA && c->has_va) ||
-                  (i == DATA__IDENTITY && c->has_identity) || (i == DATA__ATTR && c->has_attr);
+                  (i == DATA__IDENTITY && c->has_identity) || (i == DATA__ATTR && c->has_attr) ||
+                  (i == DATA__BOX && c->has_box) || (i == DATA__ORIGINAL && c->has_original);
         if (has && !w->columns.values[i]) (void)push(w, (data__column_id)i, 0); // there, with no rows yet
     }
 }
@@ -221,6 +222,12 @@ static void push_labels(data_writer *w, const data_record *r)
         else
             memset(attr, 0, 40);
     }
+    if (c->has_box) {
+        float *box = push(w, DATA__BOX, 1);
+        for (int k = 0; k < 4; k++)
+            box[k] = r->box ? r->box[k] : NAN;
+    }
+    if (c->has_original) PUSH(w, DATA__ORIGINAL, uint64_t, r->original);
     if (!c->has_video) return;
     PUSH(w, DATA__VIDEO, int32_t, r->video);
     PUSH(w, DATA__FRAME, int32_t, r->frame);

@@ -1,0 +1,51 @@
+// Imports: a dataset's own files become shards and a manifest (data/shard.h).
+//
+//     data_import_cfg cfg = {.kind = "celeba", .src = "corpora/celeba", .out = "mien-data/celeba"};
+//     data_import_report r; MN_TRY(data_import(&cfg, &r)); ... data_import_report_free(&r);
+//
+// Every record of the source ends in a shard or in rejects.csv with a reason; nothing is dropped in silence. The result
+// is the same for every number of ranks: the work is cut into shards by a pure function of the source, shard k is made
+// by rank k % world. A killed import goes on: finished shards of the same source and options are kept. One import at a
+// time may work on a folder; a second one is refused (MN_ECREATE). Faces are expected cropped: pictures are stored as
+// they are.
+// Threading: one thread; pictures and lists are streamed, so memory is bounded by the lists.
+#ifndef DATA_IMPORT_H
+#define DATA_IMPORT_H
+
+#include "nn/base/err.h"
+
+#include <jansson.h>
+#include <stdint.h>
+
+// What an import needs of the ranks, handed down because this layer knows no MPI. All NULL: one rank.
+typedef struct data_ranks {
+    int rank, world;
+    void *ctx;
+    mn_err (*sum)(void *ctx, int64_t *v, int64_t n); // in place, over all ranks
+    mn_err (*agree)(void *ctx, mn_err mine);         // an error anywhere is an error everywhere; also a barrier
+} data_ranks;
+
+typedef struct data_import_cfg {
+    const char *kind, *src, *out;
+    int64_t limit;      // at most so many records, spread over the splits; 0: all
+    int size;           // encode anew with at most this many pixels a side; 0: bytes stay as they are
+    int headers_only;   // 1: look at the header of a picture only, not at all of it
+    double reject_most; // share of pictures or label rows that may be rejected before the import fails; 0: 0.1
+    int dry_run;        // scan and report, write nothing
+    data_ranks ranks;
+} data_import_cfg;
+
+typedef struct data_import_report {
+    json_t *json; // for --json: counts, rejects by reason, notes, shards; the same on all ranks
+} data_import_report;
+
+// MN_EDATA when too much was rejected (rejects.csv says what), MN_ENOINPUT when a needed file is missing.
+MN_MUST_CHECK mn_err data_import(const data_import_cfg *cfg, data_import_report *report);
+void data_import_report_free(data_import_report *report);
+
+typedef struct data_import_kind {
+    const char *name, *help;
+} data_import_kind;
+extern const data_import_kind data_import_kinds[]; // ends with a NULL name
+
+#endif

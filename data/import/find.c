@@ -1,0 +1,117 @@
+#include "data/import/find.h"
+
+#include "nn/base/mem.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+static data__kind kind_of(int dir, const struct dirent *e)
+{
+    struct stat st;
+    if (e->d_type == DT_REG) return DATA__FILE;
+    if (e->d_type == DT_DIR) return DATA__FOLDER;
+    if (e->d_type != DT_LNK && e->d_type != DT_UNKNOWN) return DATA__OTHER;
+    if (fstatat(dir, e->d_name, &st, 0) != 0) return DATA__FILE; // opening it will say what is wrong
+    if (S_ISREG(st.st_mode)) return DATA__FILE;
+    if (!S_ISDIR(st.st_mode)) return DATA__OTHER;
+    return fstatat(dir, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode) ? DATA__FOLDER_LINK
+                                                                                         : DATA__FOLDER;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const data__entry *)a)->name, ((const data__entry *)b)->name);
+}
+
+mn_err data__entries_of(data__entries *out, const char *dir)
+{
+    DIR *d = opendir(dir);
+    if (!d) return mn_fail(MN_ENOINPUT, "%s: %s", dir, strerror(errno));
+    data__entries l = {0};
+    int64_t capacity = 0;
+    errno = 0;
+    for (struct dirent *e; (e = readdir(d)); errno = 0) {
+        if (e->d_name[0] == '.') {
+            l.hidden += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+            continue;
+        }
+        if (l.n == capacity) {
+            capacity = capacity * 2 + 64;
+            l.e = mn_realloc(l.e, (size_t)capacity, sizeof(*l.e));
+        }
+        l.e[l.n++] = (data__entry){mn_strdup(e->d_name), kind_of(dirfd(d), e)};
+    }
+    int failure = errno;
+    (void)closedir(d);
+    if (failure) {
+        data__entries_free(&l);
+        return mn_fail(MN_EIO, "%s: %s", dir, strerror(failure));
+    }
+    if (l.n) qsort(l.e, (size_t)l.n, sizeof(*l.e), by_name);
+    *out = l;
+    return MN_OK;
+}
+
+void data__entries_free(data__entries *l)
+{
+    for (int64_t i = 0; i < l->n; i++)
+        free(l->e[i].name);
+    free(l->e);
+    *l = (data__entries){0};
+}
+
+mn_err data__walk(const char *root, int depth, data__visit visit, void *ctx)
+{
+    data__entries l;
+    MN_TRY(data__entries_of(&l, root));
+    mn_err err = MN_OK;
+    for (int64_t i = 0; i < l.n && err == MN_OK; i++) {
+        char *path = mn_sprintf("%s/%s", root, l.e[i].name);
+        int enter = visit(ctx, path, l.e[i].name, l.e[i].kind);
+        if (enter && depth > 1 && (l.e[i].kind == DATA__FOLDER || l.e[i].kind == DATA__FOLDER_LINK))
+            err = data__walk(path, depth - 1, visit, ctx);
+        free(path);
+    }
+    data__entries_free(&l);
+    return err;
+}
+
+typedef struct search {
+    const char *name;
+    data__kind kind;
+    char *found;
+} search;
+
+// Folders of thousands of pictures are never what is looked for, but they are listed at most once.
+static int match(void *ctx, const char *path, const char *name, data__kind kind)
+{
+    search *s = ctx;
+    int folder = kind == DATA__FOLDER || kind == DATA__FOLDER_LINK;
+    if (s->found) return 0;
+    if (strcasecmp(name, s->name) == 0 && folder == (s->kind == DATA__FOLDER)) s->found = mn_strdup(path);
+    return !s->found;
+}
+
+mn_err data__find(char **out, const char *root, const char *const *names, data__kind kind, int depth)
+{
+    *out = NULL;
+    for (; *names; names++)
+        for (int d = 1; d <= depth; d++) {
+            search s = {.name = *names, .kind = kind};
+            MN_TRY(data__walk(root, d, match, &s));
+            *out = s.found;
+            if (s.found) return MN_OK;
+        }
+    return MN_OK;
+}
+
+mn_err data__open_folder(int *fd, const char *path)
+{
+    *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return *fd >= 0 ? MN_OK : mn_fail(MN_ENOINPUT, "%s: %s", path, strerror(errno));
+}

@@ -1,0 +1,119 @@
+#include "data/import/text.h"
+
+#include "nn/base/mem.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+data__lines data__lines_of(const char *text, size_t n)
+{
+    if (n >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {
+        text += 3;
+        n -= 3;
+    }
+    return (data__lines){.p = text, .end = text + n};
+}
+
+int data__lines_next(data__lines *l, data__text *line)
+{
+    if (l->p == l->end) return 0;
+    const char *p = l->p;
+    while (p < l->end && *p != '\n' && *p != '\r')
+        p++;
+    *line = (data__text){l->p, (size_t)(p - l->p)};
+    if (p < l->end) p += *p == '\r' && p + 1 < l->end && p[1] == '\n' ? 2 : 1;
+    l->p = p;
+    l->number++;
+    return 1;
+}
+
+static int is_blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+data__text data__trim(data__text t)
+{
+    while (t.n && is_blank(*t.p)) {
+        t.p++;
+        t.n--;
+    }
+    while (t.n && is_blank(t.p[t.n - 1]))
+        t.n--;
+    return t;
+}
+
+int data__text_is(data__text t, const char *word)
+{
+    return strlen(word) == t.n && memcmp(t.p, word, t.n) == 0;
+}
+
+int data__field(data__text *rest, char separator, data__text *field)
+{
+    if (!rest->p) return 0;
+    const char *p = rest->p, *end = rest->p + rest->n;
+    if (separator == ' ') {
+        while (p < end && is_blank(*p))
+            p++;
+        if (p == end) {
+            rest->p = NULL;
+            return 0;
+        }
+    }
+    const char *q = p;
+    while (q < end && (separator == ' ' ? !is_blank(*q) : *q != separator))
+        q++;
+    *field = (data__text){p, (size_t)(q - p)};
+    *rest = q < end ? (data__text){q + 1, (size_t)(end - q - 1)} : (data__text){0};
+    return 1;
+}
+
+int data__fields(data__text line, char separator, data__text *fields, int most)
+{
+    int n = 0;
+    data__text f;
+    while (data__field(&line, separator, &f)) {
+        if (n < most) fields[n] = data__trim(f);
+        n++;
+    }
+    return n;
+}
+
+int data__number(data__text t, double *value)
+{
+    char text[64], *end;
+    t = data__trim(t);
+    if (t.n == 0 || t.n >= sizeof(text)) return 0;
+    for (size_t i = 0; i < t.n; i++)
+        if (!strchr("0123456789+-.eE", t.p[i]) || t.p[i] == 0) return 0;
+    memcpy(text, t.p, t.n);
+    text[t.n] = 0;
+    *value = strtod(text, &end);
+    return *end == 0 && isfinite(*value);
+}
+
+int data__integer(data__text t, int64_t *value)
+{
+    double v;
+    if (!data__number(t, &v) || v != floor(v) || fabs(v) > 0x1p53) return 0;
+    *value = (int64_t)v;
+    return 1;
+}
+
+char *data__text_copy(data__text t)
+{
+    char *p = mn_calloc(t.n + 1, 1);
+    memcpy(p, t.p, t.n);
+    return p;
+}
+
+int data__csv_column(const data__text *fields, int n, const char *name)
+{
+    for (int i = 0; i < n; i++) {
+        data__text t = data__trim(fields[i]);
+        if (strlen(name) == t.n && strncasecmp(t.p, name, t.n) == 0) return i;
+    }
+    return -1;
+}

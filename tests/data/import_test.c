@@ -1,0 +1,566 @@
+// Importers of picture datasets, on small corpora made by code: every record and label, every planted irregularity.
+#include "data/image.h"
+#include "data/import.h"
+#include "data/shard.h"
+#include "nn/base/fault.h"
+#include "nn/base/log.h"
+#include "shard_support.h"
+
+#include <criterion/criterion.h>
+#include <fcntl.h>
+#include <math.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define must(call) cr_assert((call) == MN_OK, "%s: %s", #call, mn_errmsg())
+
+// A corpus
+
+static void put_text(const char *dir, const char *name, const char *text)
+{
+    char path[700];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    support_write(path, text, strlen(text));
+}
+
+static void make_dir(const char *dir, const char *name)
+{
+    char path[700];
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    cr_assert(mkdir(path, 0777) == 0, "%s", path);
+}
+
+static size_t picture(data_coder *c, int width, int height, int shade, const uint8_t **bytes)
+{
+    static uint8_t rgb[96 * 96 * 3];
+    size_t size;
+    cr_assert(width * height <= 96 * 96);
+    for (int i = 0; i < width * height * 3; i++)
+        rgb[i] = (uint8_t)(shade + i % 5);
+    must(data_jpeg_encode(c, rgb, width, height, 92, 0, bytes, &size));
+    return size;
+}
+
+static void put_picture(const char *dir, const char *name, int width, int height, int shade)
+{
+    char path[700];
+    data_coder *c;
+    const uint8_t *bytes;
+    must(data_coder_open(&c));
+    size_t size = picture(c, width, height, shade, &bytes);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    support_write(path, bytes, size);
+    data_coder_close(c);
+}
+
+// The beginning of a picture that is all of the file.
+static void put_cut_picture(const char *dir, const char *name)
+{
+    char path[700];
+    data_coder *c;
+    const uint8_t *bytes;
+    must(data_coder_open(&c));
+    size_t size = picture(c, 64, 64, 9, &bytes);
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    support_write(path, bytes, size - 12);
+    data_coder_close(c);
+}
+
+// Results
+
+static int64_t count(const data_import_report *r, const char *table, const char *key)
+{
+    return json_integer_value(json_object_get(table ? json_object_get(r->json, table) : r->json, key));
+}
+
+static void check_bytes(const char *src, const char *name, const data_shard *s, int64_t i)
+{
+    char path[700], have[65536];
+    size_t n, size;
+    snprintf(path, sizeof(path), "%s/%s", src, name);
+    unsigned char *want = support_read(path, &size);
+    must(data_shard_read(s, i, have, sizeof(have), &n));
+    cr_assert(n == size && memcmp(have, want, n) == 0, "%s", name);
+    free(want);
+}
+
+// Record of that name in the folder.
+static const data_shard *record_of(const data_folder *f, const char *name, int64_t *record)
+{
+    for (int64_t i = 0; i < data_folder_count(f); i++) {
+        const data_shard *s = data_folder_at(f, i, record);
+        if (strcmp(data_shard_name(s, *record), name) == 0) return s;
+    }
+    cr_assert_fail("no record %s", name);
+    return NULL;
+}
+
+static int has_line(const char *out, const char *part)
+{
+    char path[700];
+    size_t size;
+    snprintf(path, sizeof(path), "%s/rejects.csv", out);
+    char *text = (char *)support_read(path, &size);
+    text[size] = 0;
+    int found = strstr(text, part) != NULL;
+    free(text);
+    return found;
+}
+
+typedef struct place { // of one test
+    char *top, src[600], out[600];
+} place;
+
+static place make_place(void)
+{
+    place p = {.top = support_folder()};
+    snprintf(p.src, sizeof(p.src), "%s/src", p.top);
+    snprintf(p.out, sizeof(p.out), "%s/out/shards", p.top);
+    make_dir(p.top, "src");
+    mn_log_level(MN_WARN);
+    return p;
+}
+
+static data_import_cfg config(const place *p, const char *kind)
+{
+    return (data_import_cfg){.kind = kind, .src = p->src, .out = p->out, .reject_most = 1};
+}
+
+Test(import, folder)
+{
+    place p = make_place();
+    make_dir(p.src, "train");
+    make_dir(p.src, "train/with space");
+    make_dir(p.src, "val");
+    put_picture(p.src, "train/a.JPG", 40, 30, 1);
+    put_picture(p.src, "train/with space/b,\"1\".jpeg", 20, 20, 2);
+    put_picture(p.src, "val/c.png", 16, 24, 3); // a JPEG by its bytes
+    put_picture(p.src, "d.jpg", 96, 48, 4);
+    put_text(p.src, "notes.jpg", "this is text");
+    put_text(p.src, "empty.png", "");
+    put_cut_picture(p.src, "train/cut.jpg");
+    char fifo[700], link[700];
+    snprintf(fifo, sizeof(fifo), "%s/pipe.jpg", p.src);
+    snprintf(link, sizeof(link), "%s/away.jpg", p.src);
+    cr_assert(mkfifo(fifo, 0666) == 0 && symlink("/etc/passwd", link) == 0);
+    data_import_cfg cfg = config(&p, "folder");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 4 && count(&r, NULL, "rejected") == 5);
+    cr_assert(count(&r, "rejects", "not a JPEG or PNG") == 1 && count(&r, "rejects", "empty file") == 1);
+    cr_assert(count(&r, "rejects", "damaged or cut off") == 1 && count(&r, "rejects", "missing file") == 1);
+    cr_assert(count(&r, "rejects", "name leads out of the folder") == 1);
+    cr_assert(has_line(p.out, "damaged or cut off,train/cut.jpg,"));
+    data_folder *f;
+    int64_t i;
+    must(data_folder_open(&f, p.out, "validation", 0, "image"));
+    cr_assert(data_folder_count(f) == 1);
+    data_folder_close(f);
+    must(data_folder_open(&f, p.out, "train", 0, "image"));
+    cr_assert(data_folder_count(f) == 3);
+    const data_shard *s = record_of(f, "train/with space/b,\"1\".jpeg", &i);
+    check_bytes(p.src, "train/with space/b,\"1\".jpeg", s, i);
+    cr_assert(data_shard_index(s)->width[i] == 20 && data_shard_index(s)->codec[i] == DATA_CODEC_JPEG);
+    cr_assert(data_shard_index(s)->mask[i] == 0 && !data_shard_index(s)->expr);
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+static const char affectnet_head[] =
+    "subDirectory_filePath,face_x,face_y,face_width,face_height,facial_landmarks,expression,valence,arousal\r\n";
+
+// Byte order mark, CR LF, a repeated picture, boxes of NULL and of negative width, all kinds of labels, no last line end.
+static void make_affectnet(const place *p)
+{
+    char text[4096];
+    make_dir(p->src, "Manually_Annotated");
+    make_dir(p->src, "Manually_Annotated/Manually_Annotated_Images");
+    make_dir(p->src, "Manually_Annotated/Manually_Annotated_Images/7");
+    make_dir(p->src, "Manually_Annotated/Manually_Annotated_file_lists");
+    for (int i = 0; i < 6; i++) {
+        snprintf(text, sizeof(text), "Manually_Annotated/Manually_Annotated_Images/7/%c.jpg", 'a' + i);
+        put_picture(p->src, text, 30 + i, 40, 20 * i);
+    }
+    snprintf(text, sizeof(text), "\xef\xbb\xbf%s%s", affectnet_head,
+             "7/a.jpg,1,2.0,20,30,1;2;3,1,0.5,-0.25\r\n"
+             "7/a.jpg,NULL,,20,30,1;2;3,7,-0.5,1\r\n"
+             "7\\b.jpg,3,4,-5,30,1;2,10,-2,-2\r\n"
+             "7/c.jpg,3,4,5,30,1;2,8,0.1,0\r\n"
+             "7/missing.jpg,3,4,5,30,1;2,3,0.1,0\r\n"
+             "7/d.jpg,3,4,5,30,1;2,11,0.1,0\r\n"
+             "7/d.jpg,3,4,5,30,1;2,2,1.5,0\r\n"
+             "7/d.jpg,3,4,5,30,1;2,two,0.5,0\r\n"
+             "7/d.jpg,3,4,5,30,1;2,2,nan,0\r\n"
+             "7/d.jpg,3,4\r\n"
+             "../../../../x.jpg,3,4,5,30,1;2,6,0.1,0\r\n"
+             "7/e.jpg,3,4,5,30,1;2,6,-1,-0.125");
+    put_text(p->src, "Manually_Annotated/Manually_Annotated_file_lists/training.csv", text);
+    snprintf(text, sizeof(text), "%s%s", affectnet_head, "7/f.jpg,3,4,5,30,1;2,4,0,0.5\r\n");
+    put_text(p->src, "Manually_Annotated/Manually_Annotated_file_lists/validation.csv", text);
+}
+
+Test(import, affectnet)
+{
+    place p = make_place();
+    make_affectnet(&p);
+    data_import_cfg cfg = config(&p, "affectnet");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 6 && count(&r, NULL, "rows") == 13 && count(&r, NULL, "rejected") == 7);
+    cr_assert(count(&r, "rejects", "label out of range") == 2 && count(&r, "rejects", "not a number") == 2);
+    cr_assert(count(&r, "rejects", "wrong number of columns") == 1 && count(&r, "rejects", "missing file") == 1);
+    cr_assert(count(&r, "rejects", "name leads out of the folder") == 1);
+    cr_assert(count(&r, "notes", "rows without a usable face box") == 2);
+    cr_assert(count(&r, "notes", "rows that repeat a picture") == 1);
+    cr_assert(count(&r, "notes", "files beside the pictures that no list names") == 1); // d.jpg: all its rows are bad
+    cr_assert(has_line(p.out, "label out of range,training.csv,7,expression '11'"));
+    cr_assert(has_line(p.out, "wrong number of columns,training.csv,11,"));
+    static const struct {
+        const char *name;
+        int line, expr;
+        float valence, arousal, box_width;
+    } want[] = {{"7/a.jpg", 2, 4, 0.5f, -0.25f, 20},
+                {"7/a.jpg", 3, 7, -0.5f, 1, NAN},
+                {"7/b.jpg", 4, -1, NAN, NAN, NAN},
+                {"7/c.jpg", 5, -1, 0.1f, 0, 5},
+                {"7/e.jpg", 13, 1, -1, -0.125f, 5}};
+    data_folder *f;
+    must(data_folder_open(&f, p.out, "train", 0, "image"));
+    cr_assert(data_folder_count(f) == 5);
+    for (int64_t i = 0; i < 5; i++) {
+        int64_t k;
+        char name[128];
+        const data_shard *s = data_folder_at(f, i, &k);
+        const data_index *x = data_shard_index(s);
+        cr_assert_str_eq(data_shard_name(s, k), want[i].name);
+        cr_assert(x->source_row[k] == (uint32_t)want[i].line && x->expr[k] == want[i].expr);
+        cr_assert(isnan(want[i].valence) ? isnan(x->va[2 * k]) && isnan(x->va[2 * k + 1])
+                                         : x->va[2 * k] == want[i].valence && x->va[2 * k + 1] == want[i].arousal);
+        cr_assert(isnan(want[i].box_width) ? isnan(x->box[4 * k]) : x->box[4 * k + 2] == want[i].box_width);
+        cr_assert(((x->mask[k] & DATA_HAS_EXPR) != 0) == (want[i].expr >= 0));
+        cr_assert(((x->mask[k] & DATA_HAS_VALENCE) != 0) == !isnan(want[i].valence));
+        snprintf(name, sizeof(name), "Manually_Annotated/Manually_Annotated_Images/%s", want[i].name);
+        check_bytes(p.src, name, s, k);
+    }
+    data_folder_close(f);
+    must(data_folder_open(&f, p.out, "validation", 0, "image"));
+    cr_assert(data_folder_count(f) == 1 && data_shard_index(data_folder_shard(f, 0))->expr[0] == 3);
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+// Attributes of face i, as the text of one list row.
+static int attribute(int i, int a)
+{
+    return (i * 7 + a * 3) % 4 < 2;
+}
+
+static void make_celeba(const place *p, int csv)
+{
+    char attr[8192] = "", part[1024] = "", identity[1024] = "", *end;
+    char *names = attr;
+    make_dir(p->src, "img_align_celeba");
+    if (csv) make_dir(p->src, "img_align_celeba/img_align_celeba");
+    if (!csv) names += sprintf(names, "6\n");
+    if (csv) names += sprintf(names, "image_id,");
+    for (int a = 0; a < 40; a++)
+        names += sprintf(names, csv ? "%sA%d" : "%sA%d", a ? (csv ? "," : " ") : "", a);
+    end = names + sprintf(names, "\n");
+    if (csv) sprintf(part, "image_id,partition\n");
+    for (int i = 0; i < 6; i++) {
+        char name[128];
+        snprintf(name, sizeof(name), "img_align_celeba/%s%06d.jpg", csv ? "img_align_celeba/" : "", i + 1);
+        if (i != 2) put_picture(p->src, name, 44, 54, 30 * i);
+        end += sprintf(end, "%06d.jpg", i + 1);
+        for (int a = 0; a < 40; a++)
+            end += sprintf(end, csv ? ",%d" : "%3d", attribute(i, a) ? 1 : csv ? 0 : -1);
+        end += sprintf(end, "\r\n");
+        sprintf(part + strlen(part), csv ? "%06d.jpg,%d\n" : "%06d.jpg %d\n", i + 1, i < 3 ? 0 : i < 5 ? 1 : 2);
+        sprintf(identity + strlen(identity), "%06d.jpg %d\n", i + 1, 100 + i / 2);
+    }
+    put_text(p->src, csv ? "list_attr_celeba.csv" : "list_attr_celeba.txt", attr);
+    put_text(p->src, csv ? "list_eval_partition.csv" : "list_eval_partition.txt", part);
+    if (!csv) put_text(p->src, "identity_CelebA.txt", identity);
+}
+
+Test(import, celeba_in_both_forms)
+{
+    for (int csv = 0; csv < 2; csv++) {
+        place p = make_place();
+        make_celeba(&p, csv);
+        data_import_cfg cfg = config(&p, "celeba");
+        data_import_report r;
+        must(data_import(&cfg, &r));
+        cr_assert(count(&r, NULL, "records") == 5 && count(&r, "rejects", "missing file") == 1);
+        static const char *const split[] = {"train", "validation", "test"};
+        static const int first[] = {0, 3, 5};
+        for (int k = 0; k < 3; k++) {
+            data_folder *f;
+            must(data_folder_open(&f, p.out, split[k], 0, "image"));
+            cr_assert(data_folder_count(f) == 2 - (k == 2));
+            const data_index *x = data_shard_index(data_folder_shard(f, 0));
+            for (int a = 0; a < 40; a++)
+                cr_assert(x->attr[a] == (attribute(first[k], a) ? 1 : -1));
+            cr_assert(x->identity[0] == (csv ? -1 : 100 + first[k] / 2));
+            cr_assert(x->mask[0] == (DATA_HAS_ATTR | (csv ? 0u : DATA_HAS_IDENTITY)));
+            data_folder_close(f);
+        }
+        data_import_report_free(&r);
+        support_remove(p.top);
+    }
+}
+
+Test(import, celeba_lists_that_were_mixed_are_refused)
+{
+    place p = make_place();
+    make_celeba(&p, 1);
+    char path[700];
+    size_t size;
+    snprintf(path, sizeof(path), "%s/list_attr_celeba.csv", p.src);
+    char *text = (char *)support_read(path, &size);
+    text[size] = 0;
+    char *zero = strstr(text, ",0"), *mixed = malloc(size + 2);
+    cr_assert(zero && mixed);
+    snprintf(mixed, size + 2, "%.*s,-1%s", (int)(zero - text), text, zero + 2);
+    support_write(path, mixed, size + 1);
+    free(mixed);
+    free(text);
+    data_import_cfg cfg = config(&p, "celeba");
+    data_import_report r;
+    cr_assert(data_import(&cfg, &r) == MN_EDATA);
+    support_remove(p.top);
+}
+
+Test(import, pictures_are_reduced_only_where_they_are_larger)
+{
+    place p = make_place();
+    put_picture(p.src, "large.jpg", 96, 48, 1);
+    put_picture(p.src, "small.jpg", 24, 16, 2);
+    data_import_cfg cfg = config(&p, "folder");
+    data_import_report r;
+    cfg.size = 32;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, "notes", "pictures encoded anew") == 1);
+    data_folder *f;
+    must(data_folder_open(&f, p.out, NULL, 0, "image"));
+    const data_shard *s = data_folder_shard(f, 0);
+    const data_index *x = data_shard_index(s);
+    cr_assert(x->width[0] == 32 && x->height[0] == 16 && x->width[1] == 24 && x->height[1] == 16 && x->original);
+    check_bytes(p.src, "small.jpg", s, 1);
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+static int64_t imported(const char *out)
+{
+    data_folder *f;
+    if (data_folder_open(&f, out, NULL, 0, "image") != MN_OK) return -1;
+    int64_t n = data_folder_count(f);
+    data_folder_close(f);
+    return n;
+}
+
+Test(import, limit_dry_run_and_repetition)
+{
+    place p = make_place();
+    make_celeba(&p, 0);
+    data_import_cfg cfg = config(&p, "celeba");
+    data_import_report r;
+    cfg.dry_run = 1;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "shards") == 3 && access(p.out, F_OK) != 0); // nothing was written
+    data_import_report_free(&r);
+    cfg.dry_run = 0;
+    must(data_import(&cfg, &r));
+    data_import_report_free(&r);
+    must(data_import(&cfg, &r)); // again: it is all there
+    cr_assert(json_is_true(json_object_get(r.json, "repeated")) && count(&r, NULL, "records") == 5);
+    data_import_report_free(&r);
+    cfg.size = 16; // another import must not overwrite it
+    cr_assert(data_import(&cfg, &r) == MN_ECREATE);
+    cr_assert(imported(p.out) == 5);
+    snprintf(p.out, sizeof(p.out), "%s/less", p.top);
+    cfg.size = 0;
+    cfg.limit = 3;
+    must(data_import(&cfg, &r));
+    cr_assert(imported(p.out) == 3);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+Test(import, too_many_rejects_fail_and_a_larger_limit_goes_on)
+{
+    place p = make_place();
+    put_picture(p.src, "a.jpg", 20, 20, 1);
+    put_text(p.src, "b.jpg", "text");
+    data_import_cfg cfg = config(&p, "folder");
+    data_import_report r;
+    cfg.reject_most = 0;
+    cr_assert(data_import(&cfg, &r) == MN_EDATA && strstr(mn_errmsg(), "50.0 %"));
+    cr_assert(imported(p.out) == -1 && has_line(p.out, "not a JPEG or PNG,b.jpg"));
+    data_import_report_free(&r);
+    cfg.reject_most = 0.5;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "shards_kept") == 1 && imported(p.out) == 1);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+Test(import, missing_parts_are_named)
+{
+    place p = make_place();
+    data_import_report r;
+    static const char *const kind[] = {"celeba", "affectnet", "folder"};
+    for (int k = 0; k < 3; k++) {
+        data_import_cfg cfg = config(&p, kind[k]);
+        cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", kind[k]);
+        cr_assert(access(p.out, F_OK) != 0);
+    }
+    data_import_cfg cfg = config(&p, "celebb");
+    cr_assert(data_import(&cfg, &r) == MN_EUSAGE && strstr(mn_errmsg(), "celeba"));
+    support_remove(p.top);
+}
+
+Test(import, a_killed_import_goes_on_and_two_at_once_do_not)
+{
+    place p = make_place();
+    make_celeba(&p, 0);
+    data_import_cfg cfg = config(&p, "celeba");
+    data_import_report r;
+    pid_t child = fork();
+    cr_assert(child >= 0);
+    if (child == 0) { // the second of three shards never gets its name
+        setenv("MIEN_FAULT", "shard.rename:2=kill", 1);
+        mn_fault_init(0);
+        _exit(data_import(&cfg, &r) == MN_OK);
+    }
+    int status;
+    cr_assert(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    cr_assert(imported(p.out) == -1);
+    child = fork();
+    cr_assert(child >= 0);
+    if (child == 0) { // holds the folder, for ever
+        setenv("MIEN_FAULT", "import.shard:1=stall", 1);
+        mn_fault_init(0);
+        _exit(data_import(&cfg, &r) == MN_OK);
+    }
+    char lock[700];
+    snprintf(lock, sizeof(lock), "%s/.import.lock", p.out);
+    for (char text[64] = ""; !strstr(text, "process");) { // until it holds it
+        int fd = open(lock, O_RDONLY);
+        ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof(text) - 1);
+        text[n > 0 ? n : 0] = 0;
+        char want[64];
+        snprintf(want, sizeof(want), "process %ld ", (long)child);
+        if (!strstr(text, want)) text[0] = 0;
+        if (fd >= 0) close(fd);
+        sched_yield();
+    }
+    cr_assert(data_import(&cfg, &r) == MN_ECREATE && strstr(mn_errmsg(), "another import"));
+    kill(child, SIGKILL);
+    cr_assert(waitpid(child, &status, 0) == child);
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "shards_kept") == 1 && imported(p.out) == 5);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+// Ranks as threads.
+
+enum { WORLD = 3 };
+typedef struct team {
+    pthread_barrier_t barrier;
+    int64_t sum[256];
+    mn_err err[WORLD];
+    data_import_cfg cfg;
+} team;
+typedef struct member {
+    team *team;
+    int rank;
+    mn_err result;
+    int64_t records;
+} member;
+
+static mn_err team_sum(void *ctx, int64_t *v, int64_t n)
+{
+    member *m = ctx;
+    team *t = m->team;
+    for (int k = 0; k < WORLD; k++) {
+        if (k == m->rank)
+            for (int64_t i = 0; i < n; i++)
+                t->sum[i] = (k ? t->sum[i] : 0) + v[i];
+        pthread_barrier_wait(&t->barrier);
+    }
+    memcpy(v, t->sum, (size_t)n * sizeof(*v));
+    pthread_barrier_wait(&t->barrier);
+    return MN_OK;
+}
+
+static mn_err team_agree(void *ctx, mn_err mine)
+{
+    member *m = ctx;
+    mn_err all = MN_OK;
+    m->team->err[m->rank] = mine;
+    pthread_barrier_wait(&m->team->barrier);
+    for (int k = WORLD - 1; k >= 0; k--)
+        if (m->team->err[k] != MN_OK) all = m->team->err[k];
+    pthread_barrier_wait(&m->team->barrier);
+    return all;
+}
+
+static void *run_member(void *p)
+{
+    member *m = p;
+    data_import_cfg cfg = m->team->cfg;
+    data_import_report r;
+    cfg.ranks = (data_ranks){.rank = m->rank, .world = WORLD, .ctx = m, .sum = team_sum, .agree = team_agree};
+    m->result = data_import(&cfg, &r);
+    m->records = m->result == MN_OK ? count(&r, NULL, "records") : -1;
+    data_import_report_free(&r);
+    return NULL;
+}
+
+static uint64_t digest_of(const char *out)
+{
+    data_folder *f;
+    must(data_folder_open(&f, out, NULL, 0, "image"));
+    uint64_t d = data_folder_digest(f);
+    data_folder_close(f);
+    return d;
+}
+
+Test(import, ranks_make_the_same_dataset)
+{
+    place p = make_place();
+    make_celeba(&p, 0);
+    data_import_cfg cfg = config(&p, "celeba");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    uint64_t alone = digest_of(p.out);
+    data_import_report_free(&r);
+    snprintf(p.out, sizeof(p.out), "%s/ranks", p.top);
+    team t = {.cfg = config(&p, "celeba")};
+    member m[WORLD];
+    pthread_t thread[WORLD];
+    pthread_barrier_init(&t.barrier, NULL, WORLD);
+    for (int k = 0; k < WORLD; k++) {
+        m[k] = (member){.team = &t, .rank = k};
+        cr_assert(pthread_create(&thread[k], NULL, run_member, &m[k]) == 0);
+    }
+    for (int k = 0; k < WORLD; k++) {
+        pthread_join(thread[k], NULL);
+        cr_assert(m[k].result == MN_OK && m[k].records == 5, "rank %d", k);
+    }
+    pthread_barrier_destroy(&t.barrier);
+    cr_assert(digest_of(p.out) == alone && has_line(p.out, "missing file,000003.jpg,3,"));
+    support_remove(p.top);
+}
