@@ -263,12 +263,14 @@ mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, d
         bias[i] = -cfg->mean[i] / cfg->std[i];
     }
     int jitter = cfg->train && (cfg->brightness > 0 || cfg->contrast > 0 || cfg->saturation > 0 || cfg->hue > 0);
+    int steps = jitter || cfg->grey; // something comes between resampling and normalisation
     const uint8_t *first = p.rgb + (size_t)(a->down.low - p.y) * p.stride + (size_t)(a->across.low - p.x) * 3;
-    data_resample(first, p.stride, &a->across, &a->down, jitter ? one : scale, jitter ? zero : bias,
+    data_resample(first, p.stride, &a->across, &a->down, steps ? one : scale, steps ? zero : bias,
                   cfg->filter == DATA_BICUBIC, a->row, out);
-    if (!jitter) return MN_OK;
+    if (!steps) return MN_OK;
     data_jitter j = data_augment_jitter(cfg, draw);
-    data_jitter_apply(&j, out, pixels);
+    if (jitter) data_jitter_apply(&j, out, pixels);
+    if (cfg->grey) blend_grey(out, pixels, 0);
     normalise(out, pixels, scale, bias);
     return MN_OK;
 }

@@ -22,6 +22,7 @@ typedef struct data_augment {
     double brightness, contrast, saturation; // factors from [max(0, 1 - x), 1 + x]
     double hue;                              // turn from [-x, x] of the circle, x <= 0.5
     double centre; // evaluation: share of the shorter side that is kept; 0 and 1: all, .875: 224 of 256
+    int grey;      // 1: brightness only, the same in all three channels
     data_filter filter;
     float mean[3], std[3]; // of 0..1; std 0 counts as 1
 } data_augment;

@@ -4,7 +4,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <xxhash.h>
 
 typedef struct frame_set {
@@ -85,30 +84,13 @@ static const data_set_ops frame_ops = {.name = "frames",
                                        .scratch_close = close_scratch,
                                        .close = close_frames};
 
-static void add_field(data_set *s, const char *name, mn_dtype type, mn_shape shape)
-{
-    data_field *f = &s->field[s->n_fields++];
-    snprintf(f->name, sizeof f->name, "%s", name);
-    f->dtype = type;
-    f->shape = shape;
-}
-
 static void add_fields(frame_set *s)
 {
-    data_set *base = &s->base;
-    const data_frames_cfg *cfg = &s->cfg;
-    int64_t side = cfg->augment.size, tokens = (int64_t)cfg->mask_cells * cfg->mask_tokens;
-    int64_t weights = 1;
-    s->target = -1;
-    add_field(base, "image", MN_F32, MN_SHAPE(side, side, 3));
-    if (tokens) add_field(base, "mask", MN_U8, MN_SHAPE(tokens * tokens));
-    if (cfg->select.labelled) {
-        s->target = base->n_fields;
-        add_field(base, data_target_name(cfg->select.task), MN_F32, MN_SHAPE(data_target_columns(cfg->select.task)));
-        weights = data_target_weights(cfg->select.task, cfg->select.invalid);
-    }
-    base->weight_field = base->n_fields;
-    add_field(base, "weight", MN_F32, weights > 1 ? MN_SHAPE(weights) : (mn_shape){0});
+    int64_t side = s->cfg.augment.size, tokens = (int64_t)s->cfg.mask_cells * s->cfg.mask_tokens;
+    data_set_add_field(&s->base, "image", MN_F32, MN_SHAPE(side, side, 3));
+    if (tokens) data_set_add_field(&s->base, "mask", MN_U8, MN_SHAPE(tokens * tokens));
+    s->target = s->cfg.select.labelled ? s->base.n_fields : -1;
+    data_selection_add_fields(s->selection, &s->base);
 }
 
 // Everything that decides what a sample holds.
@@ -117,9 +99,9 @@ static uint64_t digest_of(const frame_set *s)
     const data_augment *a = &s->cfg.augment;
     char text[512];
     int n =
-        snprintf(text, sizeof text, "frames %d %d %d %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %d",
+        snprintf(text, sizeof text, "frames %d %d %d %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %d %d",
                  a->size, a->train, (int)a->filter, a->scale[0], a->scale[1], a->ratio[0], a->ratio[1], a->flip,
-                 a->brightness, a->contrast, a->saturation, a->hue, a->centre, s->cfg.mask_cells);
+                 a->brightness, a->contrast, a->saturation, a->hue, a->centre, a->grey, s->cfg.mask_cells);
     for (int c = 0; c < 3; c++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %.9g %.9g", (double)a->mean[c], (double)a->std[c]);
     n += snprintf(text + n, sizeof text - (size_t)n, " %d %.17g", s->cfg.mask_tokens, s->cfg.mask_ratio);
@@ -149,11 +131,6 @@ mn_err data_frames_open(data_set **out, const data_frames_cfg *cfg)
         return err;
     }
     s->base.ops = &frame_ops;
-    s->base.count = data_selection_count(s->selection);
-    if (s->base.count) { // an order needs samples; a rank may be left without a video
-        s->base.source = data_selection_source(s->selection);
-        s->base.n_sources = 1;
-    }
     s->most = largest_record(data_selection_folder(s->selection));
     add_fields(s);
     s->base.digest = digest_of(s);

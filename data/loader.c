@@ -41,7 +41,7 @@ struct data_loader {
 
     pthread_mutex_t lock;
     pthread_cond_t work, ready; // a worker may have something to do; the next batch may be complete
-    int has_lock, n_threads, stop;
+    int n_threads, stop;
     pthread_t *thread;
     void **scratch;                  // (threads)
     data_cursor **cursor;            // (threads)
@@ -63,6 +63,15 @@ int data_set_field(const data_set *s, const char *name)
     for (int i = 0; i < s->n_fields; i++)
         if (strcmp(s->field[i].name, name) == 0) return i;
     return -1;
+}
+
+void data_set_add_field(data_set *s, const char *name, mn_dtype dtype, mn_shape shape)
+{
+    mn_assert(s->n_fields < DATA_MAX_FIELDS && strlen(name) < sizeof s->field[0].name);
+    data_field *f = &s->field[s->n_fields++];
+    snprintf(f->name, sizeof f->name, "%s", name);
+    f->dtype = dtype;
+    f->shape = shape;
 }
 
 int64_t data_loader_plan_rows(int64_t batch, int world, int pairs)
@@ -334,9 +343,9 @@ mn_err data_loader_open(data_loader **out, const data_loader_cfg *cfg, data_stat
     l->set = cfg->set;
     l->next = at;
     l->plan_rows = data_loader_plan_rows(cfg->batch, cfg->world, cfg->pairs);
-    l->has_lock = !pthread_mutex_init(&l->lock, NULL) && !pthread_cond_init(&l->work, NULL) &&
-                  !pthread_cond_init(&l->ready, NULL);
-    mn_assert(l->has_lock); // glibc never refuses these
+    int failed =
+        pthread_mutex_init(&l->lock, NULL) || pthread_cond_init(&l->work, NULL) || pthread_cond_init(&l->ready, NULL);
+    mn_assert(!failed); // glibc never refuses these
     size_t threads = (size_t)l->cfg.threads;
     l->thread = mn_calloc(threads, sizeof *l->thread);
     l->scratch = mn_calloc(threads, sizeof *l->scratch);

@@ -9,6 +9,7 @@
 
 struct data_selection {
     data_select_cfg cfg;
+    char *split;
     data_folder *folder;
     int64_t n;
     int64_t *sample; // (n) numbers in the folder, increasing
@@ -112,6 +113,7 @@ mn_err data_selection_open(data_selection **out, const data_select_cfg *cfg)
     size_t bytes;
     data_selection *s = mn_calloc(1, sizeof *s);
     s->cfg = *cfg;
+    if (cfg->split) s->cfg.split = s->split = mn_strdup(cfg->split);
     MN_TRY_OUT(err, data_folder_open(&s->folder, cfg->dir, cfg->split, cfg->task, "image"));
     s->counts.records = data_folder_count(s->folder);
     MN_TRY_OUT(err, mn_mul_size((size_t)s->counts.records + 1, sizeof *s->sample, &bytes));
@@ -139,6 +141,7 @@ void data_selection_close(data_selection *s)
     data_folder_close(s->folder);
     free(s->sample);
     free(s->border);
+    free(s->split);
     free(s);
 }
 
@@ -209,6 +212,21 @@ void data_selection_target(const data_selection *s, int64_t i, float *target, fl
     int64_t record;
     const data_shard *shard = data_folder_at(s->folder, data_selection_record(s, i), &record);
     data_target_read(data_shard_index(shard), record, s->cfg.task, s->cfg.invalid, target, weight);
+}
+
+void data_selection_add_fields(const data_selection *s, data_set *set)
+{
+    int64_t weights = 1;
+    if (s->cfg.labelled) {
+        data_set_add_field(set, data_target_name(s->cfg.task), MN_F32, MN_SHAPE(data_target_columns(s->cfg.task)));
+        weights = data_target_weights(s->cfg.task, s->cfg.invalid);
+    }
+    set->weight_field = set->n_fields;
+    data_set_add_field(set, "weight", MN_F32, weights > 1 ? MN_SHAPE(weights) : (mn_shape){0});
+    set->count = s->n;
+    if (s->n == 0) return; // an order needs samples; a rank may be left without a video
+    set->source = &s->source;
+    set->n_sources = 1;
 }
 
 // -1: none.

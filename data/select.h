@@ -58,6 +58,8 @@ const char *data_selection_text(const data_selection *s); // "12000 of 15000 rec
 const data_folder *data_selection_folder(const data_selection *s);
 const data_source *data_selection_source(const data_selection *s); // for data_set.source
 uint64_t data_selection_digest(const data_selection *s);
+// For a set being opened: the fields that carry target and weight, the order of training, the count.
+void data_selection_add_fields(const data_selection *s, data_set *set);
 // Leaves out the samples for which drop returns 1; they count as no_sound.
 void data_selection_drop(data_selection *s, int (*drop)(const void *context, const data_frame *f), const void *context);
 

@@ -284,6 +284,31 @@ mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capa
                    (long long)i, data_shard_name(s, i), n, (unsigned long long)at);
 }
 
+mn_err data_shard_check(const data_shard *s, int64_t i)
+{
+    enum { PIECE = 64 << 10 };
+    size_t n = data_shard_size(s, i);
+    uint64_t start = s->seal.payload_offset + s->index.offset[i];
+    uint8_t piece[PIECE];
+    for (int attempt = 0; attempt < 2; attempt++) {
+        uint32_t crc = 0;
+        for (size_t at = 0; at < n; at += PIECE) {
+            size_t left = n - at < PIECE ? n - at : PIECE;
+            MN_TRY(data_file_pread(s->fd, s->path, piece, left, start + at));
+            crc = data__crc32c_more(crc, piece, left);
+        }
+        if (crc == s->index.crc[i]) return MN_OK;
+    }
+    return mn_fail(MN_EDATA, "%s: record %lld (%s, %zu bytes at byte %llu) is damaged: its CRC32C differs", s->path,
+                   (long long)i, data_shard_name(s, i), n, (unsigned long long)start);
+}
+
+mn_err data_shard_slice(const data_shard *s, int64_t i, size_t at, void *buffer, size_t n)
+{
+    mn_assert(at <= data_shard_size(s, i) && n <= data_shard_size(s, i) - at);
+    return data_file_pread(s->fd, s->path, buffer, n, s->seal.payload_offset + s->index.offset[i] + at);
+}
+
 mn_err data_shard_verify(const data_shard *s)
 {
     XXH3_state_t *h = XXH3_createState();

@@ -94,6 +94,10 @@ const char *data_shard_name(const data_shard *s, int64_t i); // source path of t
 size_t data_shard_size(const data_shard *s, int64_t i);      // bytes of record i
 // Copies record i; MN_EDATA when its CRC is wrong, MN_EIO when reading fails.
 MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size);
+// For records too large to be read whole each time (sound of a long video): the check of record i, in pieces, and bytes
+// [at, at + n) of it, which are only as sound as a check before said.
+MN_MUST_CHECK mn_err data_shard_check(const data_shard *s, int64_t i);
+MN_MUST_CHECK mn_err data_shard_slice(const data_shard *s, int64_t i, size_t at, void *buffer, size_t n);
 
 // Reads the whole payload: every record's CRC32C and the digest of all. MN_EDATA names the first damage.
 MN_MUST_CHECK mn_err data_shard_verify(const data_shard *s);

@@ -36,6 +36,11 @@ void data__columns_free(data__columns *c)
 
 uint32_t data__crc32c(const void *bytes, size_t n)
 {
+    return data__crc32c_more(0, bytes, n);
+}
+
+uint32_t data__crc32c_more(uint32_t before, const void *bytes, size_t n)
+{
     // ISA-L leaves the usual inversion of the register before and after to the caller, and does not write to the buffer.
-    return ~crc32_iscsi((unsigned char *)(uintptr_t)bytes, (int)n, 0xffffffffu);
+    return ~crc32_iscsi((unsigned char *)(uintptr_t)bytes, (int)n, ~before);
 }

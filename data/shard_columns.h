@@ -73,7 +73,8 @@ typedef struct data__columns { // NULL: the shard does not have it
 MN_MUST_CHECK mn_err data__columns_digest(const data__columns *c, XXH128_hash_t *digest);
 void data__columns_free(data__columns *c);
 
-uint32_t data__crc32c(const void *bytes, size_t n); // n < 2^31
+uint32_t data__crc32c(const void *bytes, size_t n);                       // n < 2^31
+uint32_t data__crc32c_more(uint32_t before, const void *bytes, size_t n); // of what came before and these; 0: nothing
 
 #define DATA__FORMAT "mien-shard"
 #define DATA__FORMAT_VERSION 1

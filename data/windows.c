@@ -149,21 +149,13 @@ static void cut(windows *w)
     }
 }
 
-static void add_field(data_set *s, const char *name, mn_shape shape)
-{
-    data_field *f = &s->field[s->n_fields++];
-    snprintf(f->name, sizeof f->name, "%s", name);
-    f->dtype = MN_F32;
-    f->shape = shape;
-}
-
 static void describe(windows *w)
 {
     int64_t t = w->cfg.length, d = w->cfg.width;
-    add_field(&w->set, "image", MN_SHAPE(t, d));
-    add_field(&w->set, "audio", MN_SHAPE(t, d));
-    add_field(&w->set, "target", MN_SHAPE(t, w->targets));
-    add_field(&w->set, "weight", w->weights > 1 ? MN_SHAPE(t, w->weights) : MN_SHAPE(t));
+    data_set_add_field(&w->set, "image", MN_F32, MN_SHAPE(t, d));
+    data_set_add_field(&w->set, "audio", MN_F32, MN_SHAPE(t, d));
+    data_set_add_field(&w->set, "target", MN_F32, MN_SHAPE(t, w->targets));
+    data_set_add_field(&w->set, "weight", MN_F32, w->weights > 1 ? MN_SHAPE(t, w->weights) : MN_SHAPE(t));
     w->set.weight_field = FIELD_WEIGHT;
     struct {
         uint64_t folder, image, audio;
