@@ -6,7 +6,7 @@
 #include "nn/base/err.h"
 
 // X(name, one line of help): verb `name` is mien_<name>, in recipes/<name>.c.
-#define MIEN_VERBS(X)
+#define MIEN_VERBS(X) X(data, "generated corpora, imports of datasets, checks of shards")
 
 #define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);
 MIEN_VERBS(MIEN_VERB)

@@ -1,8 +1,6 @@
 // The driver of every import: lock, plan, shards by rank, manifest.
 #include "data/import/run.h"
 
-#include "data/counts.h"
-#include "data/file.h"
 #include "data/shard_manifest.h"
 #include "nn/base/clock.h"
 #include "nn/base/fault.h"
@@ -10,18 +8,12 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-#define REJECT_MOST 0.1
-enum { NAME = 256, REPORT_S = 30 };
+enum { REPORT_S = 30 };
 
 const data_import_kind data_import_kinds[] = {
 #define X(name, help) {#name, help},
@@ -36,32 +28,18 @@ static const data__importer *const importers[] = {
 #undef X
 };
 
-typedef struct job { // one import
-    data__import im;
-    char source[DATA__DIGEST_TEXT];
-    char *options;
-    int lock; // -1: not held
-    char *lock_path;
-    data__tally scan, done; // of the lists; of the shards of this rank
-    char *scan_listing;
-    int n_shards;
-    int64_t n_mine, reused;
-    double reported;
-    char (*files)[NAME]; // names of all shards, in the manifest's order
-} job;
-
-static int rank_of(const job *j)
+static int rank_of(const data__job *j)
 {
     return j->im.cfg->ranks.rank;
 }
 
-static mn_err agree(const job *j, mn_err err)
+static mn_err agree(const data__job *j, mn_err err)
 {
     const data_ranks *r = &j->im.cfg->ranks;
     return r->agree ? r->agree(r->ctx, err) : err;
 }
 
-static mn_err sum(const job *j, int64_t *v, int64_t n)
+static mn_err sum(const data__job *j, int64_t *v, int64_t n)
 {
     const data_ranks *r = &j->im.cfg->ranks;
     return r->sum ? r->sum(r->ctx, v, n) : MN_OK;
@@ -88,7 +66,7 @@ void data__import_digest(data__import *im, const void *bytes, size_t n)
     (void)XXH3_128bits_update(im->source, bytes, n);
 }
 
-static void make_options(job *j)
+static void make_options(data__job *j)
 {
     const data_import_cfg *c = j->im.cfg;
     j->options =
@@ -100,14 +78,14 @@ static void make_options(job *j)
     data__import_digest(&j->im, MIEN_VERSION, sizeof(MIEN_VERSION));
 }
 
-static void name_shard(const job *j, const data__group *g, int k, char name[NAME])
+static void name_shard(const data__job *j, const data__group *g, int k, char name[DATA__SHARD_NAME])
 {
     data_writer_cfg c = {
         .dataset = j->im.cfg->kind, .split = g->split, .stream = g->stream, .index = k, .count = g->n_shards};
-    data_writer_name(&c, name, NAME);
+    data_writer_name(&c, name, DATA__SHARD_NAME);
 }
 
-static mn_err plan(job *j)
+static mn_err plan(data__job *j)
 {
     data__import *im = &j->im;
     im->tally = &j->scan;
@@ -129,131 +107,13 @@ static mn_err plan(job *j)
         j->n_shards += g->n_shards;
     }
     data__digest_text(XXH3_128bits_digest(im->source), j->source);
-    j->files = mn_calloc((size_t)j->n_shards + 1, NAME);
+    j->files = mn_calloc((size_t)j->n_shards + 1, DATA__SHARD_NAME);
     for (int i = 0, at = 0; i < im->n_groups; i++)
         for (int k = 0; k < im->groups[i].n_shards; k++)
             name_shard(j, &im->groups[i], k, j->files[at++]);
     if (j->n_shards == 0)
         return mn_fail(MN_ENOINPUT, "%s: there is nothing of '%s' to import in it", im->cfg->src, im->cfg->kind);
     return MN_OK;
-}
-
-// The output folder
-
-static mn_err take_lock(job *j)
-{
-    char text[128], host[64] = "?";
-    j->lock_path = mn_sprintf("%s/.import.lock", j->im.cfg->out);
-    for (;;) {
-        struct stat held, there;
-        j->lock = open(j->lock_path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (j->lock < 0) return mn_fail(MN_ECREATE, "%s: %s", j->lock_path, strerror(errno));
-        if (flock(j->lock, LOCK_EX | LOCK_NB) != 0) {
-            if (errno != EWOULDBLOCK) { // a file system without locks
-                mn_warn("%s: cannot lock the folder (%s): do not start a second import into it", j->im.cfg->out,
-                        strerror(errno));
-                return MN_OK;
-            }
-            ssize_t n = pread(j->lock, text, sizeof(text) - 1, 0);
-            text[n > 0 ? n : 0] = 0;
-            (void)close(j->lock);
-            j->lock = -1;
-            return mn_fail(MN_ECREATE, "%s: another import is writing here (%s)", j->im.cfg->out, text);
-        }
-        // The holder before us may have removed the file that we have opened: then we hold a lock on nothing.
-        if (fstat(j->lock, &held) == 0 && stat(j->lock_path, &there) == 0 && held.st_ino == there.st_ino) break;
-        (void)close(j->lock);
-    }
-    (void)gethostname(host, sizeof(host) - 1);
-    (void)snprintf(text, sizeof(text), "process %ld on %s", (long)getpid(), host);
-    if (ftruncate(j->lock, 0) != 0) return mn_fail(MN_EIO, "%s: %s", j->lock_path, strerror(errno));
-    return data_file_pwrite(j->lock, j->lock_path, text, strlen(text), 0);
-}
-
-static void release_lock(job *j)
-{
-    if (j->lock >= 0) {
-        (void)unlink(j->lock_path); // while it is held
-        (void)close(j->lock);
-        j->lock = -1;
-    }
-    free(j->lock_path);
-    j->lock_path = NULL;
-}
-
-// A finished import of the same source and options is left alone; one of another source is not overwritten.
-static mn_err check_finished(job *j, int64_t *finished)
-{
-    char *path = mn_sprintf("%s/" DATA__MANIFEST, j->im.cfg->out);
-    data__manifest m = {0};
-    data_folder *f = NULL;
-    mn_err err = MN_OK;
-    *finished = 0;
-    if (access(path, F_OK) != 0) goto out;
-    MN_TRY_OUT(err, data__manifest_read(j->im.cfg->out, &m));
-    const char *source = json_string_value(json_object_get(json_object_get(m.root, "import"), "source"));
-    if (!source || strcmp(source, j->source) != 0) {
-        err =
-            mn_fail(MN_ECREATE,
-                    "%s: holds a finished import of another source or with other options: remove it, or choose another "
-                    "--out",
-                    j->im.cfg->out);
-        goto out;
-    }
-    MN_TRY_OUT(err, data_folder_open(&f, j->im.cfg->out, NULL, DATA_TASKS, "image"));
-    *finished = 1;
-out:
-    data_folder_close(f);
-    data__manifest_free(&m);
-    free(path);
-    return err;
-}
-
-static mn_err check_space(const job *j)
-{
-    struct statvfs v;
-    int64_t need = 0;
-    if (statvfs(j->im.cfg->out, &v) != 0) return mn_fail(MN_EIO, "%s: %s", j->im.cfg->out, strerror(errno));
-    for (int i = 0; i < j->im.n_groups; i++)
-        need += j->im.groups[i].bytes + j->im.groups[i].bytes / j->im.groups[i].n_shards; // and a spool
-    double have = (double)v.f_bavail * (double)v.f_frsize;
-    if ((double)need <= have) return MN_OK;
-    return mn_fail(MN_ECREATE, "%s: about %lld MiB are needed, %.0f MiB are free", j->im.cfg->out,
-                   (long long)(need >> 20), have / 1048576);
-}
-
-// What a killed import left: temporary files, and shards that do not belong to this one.
-static mn_err clean(const job *j)
-{
-    char **names, *path;
-    int64_t n;
-    mn_err err = MN_OK;
-    MN_TRY(mn_dir_list(j->im.cfg->out, &names, &n));
-    for (int64_t i = 0; i < n && err == MN_OK; i++) {
-        size_t k = strlen(names[i]);
-        int temporary = names[i][0] == '.' &&
-                        ((k > 4 && strcmp(names[i] + k - 4, ".tmp") == 0) || strncmp(names[i], ".spool-", 7) == 0);
-        if (!temporary) continue;
-        path = mn_sprintf("%s/%s", j->im.cfg->out, names[i]);
-        if (unlink(path) != 0) err = mn_fail(MN_ECREATE, "%s: left by a killed import: %s", path, strerror(errno));
-        free(path);
-    }
-    mn_names_free(names, n);
-    return err;
-}
-
-static mn_err prepare(job *j, int64_t *finished)
-{
-    MN_TRY(mn_dir_make(j->im.cfg->out));
-    MN_TRY(take_lock(j));
-    MN_TRY(check_finished(j, finished));
-    if (*finished) return MN_OK;
-    MN_TRY(clean(j));
-    MN_TRY(check_space(j));
-    char *work = mn_sprintf("%s/" DATA__IMPORT_WORK, j->im.cfg->out);
-    mn_err err = mn_dir_make(work);
-    free(work);
-    return err;
 }
 
 // Shards
@@ -267,7 +127,7 @@ static void add_tally(data__tally *to, const data__tally *more)
 }
 
 // 1 when the shard is there, sound in its index, of this source, and with its sidecar.
-static int is_done(job *j, const char *file)
+static int is_done(data__job *j, const char *file)
 {
     char *path = mn_sprintf("%s/%s", j->im.cfg->out, file), *listing = NULL;
     data_shard *s = NULL;
@@ -283,7 +143,7 @@ static int is_done(job *j, const char *file)
     return done;
 }
 
-static mn_err fill_shard(job *j, const data__group *g, int64_t begin, int64_t end, data_writer *w)
+static mn_err fill_shard(data__job *j, const data__group *g, int64_t begin, int64_t end, data_writer *w)
 {
     for (int64_t u = begin; u < end; u++) {
         MN_TRY(j->im.importer->write(&j->im, g, &g->units[u], w));
@@ -296,7 +156,7 @@ static mn_err fill_shard(job *j, const data__group *g, int64_t begin, int64_t en
     return MN_OK;
 }
 
-static mn_err make_shard(job *j, const data__group *g, int k, int64_t begin, int64_t end, const char *file)
+static mn_err make_shard(data__job *j, const data__group *g, int k, int64_t begin, int64_t end, const char *file)
 {
     data__import *im = &j->im;
     data_writer_cfg cfg = im->importer->columns;
@@ -328,7 +188,7 @@ static mn_err make_shard(job *j, const data__group *g, int k, int64_t begin, int
     return MN_OK;
 }
 
-static mn_err make_shards(job *j)
+static mn_err make_shards(data__job *j)
 {
     const data_ranks *r = &j->im.cfg->ranks;
     int world = r->world > 0 ? r->world : 1, at = 0;
@@ -354,76 +214,6 @@ static mn_err make_shards(job *j)
     return err;
 }
 
-// The end: one process
-
-static mn_err write_rejects(const job *j)
-{
-    char *path = mn_sprintf("%s/" DATA__REJECTS, j->im.cfg->out), *text = NULL;
-    size_t size = 0;
-    mn_err err = MN_OK;
-    FILE *f = open_memstream(&text, &size);
-    int written = f && fprintf(f, "reason,file,row,detail\n%s", j->scan_listing ? j->scan_listing : "") > 0;
-    for (int k = 0; k < j->n_shards && err == MN_OK && written; k++) {
-        data__tally tally;
-        char *listing;
-        int found;
-        err = data__sidecar_read(j->im.cfg->out, j->files[k], j->source, &tally, &listing, &found);
-        if (listing) written = fputs(listing, f) >= 0;
-        free(listing);
-    }
-    if (f && fclose(f) != 0) written = 0;
-    if (err == MN_OK)
-        err = written ? mn_file_replace(path, text, size) : mn_fail(MN_EMEM, "%s: no memory for it", path);
-    free(text);
-    free(path);
-    return err;
-}
-
-static json_t *import_json(const job *j, const data__tally *t)
-{
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i}", "kind", j->im.cfg->kind, "source", j->source,
-                     "records", (json_int_t)t->records, "pictures", (json_int_t)t->pictures, "bytes",
-                     (json_int_t)t->bytes, "rows", (json_int_t)t->rows, "rejected", (json_int_t)data__tally_rejected(t),
-                     "rejects", data__rejects_json(t), "notes", data__notes_json(t), "shards", j->n_shards);
-}
-
-static mn_err finish(const job *j, const data__tally *t)
-{
-    double most = j->im.cfg->reject_most > 0 ? j->im.cfg->reject_most : REJECT_MOST, share = data__tally_share(t);
-    const char **files = mn_calloc((size_t)j->n_shards + 1, sizeof(*files));
-    char *import = NULL, *rejects = NULL, *work = mn_sprintf("%s/" DATA__IMPORT_WORK, j->im.cfg->out);
-    json_t *o = import_json(j, t);
-    mn_err err = MN_OK;
-    MN_TRY_OUT(err, write_rejects(j));
-    if (share > most) {
-        err = mn_fail(MN_EDATA,
-                      "%s: %.1f %% was rejected, more than %.1f %%: see %s/" DATA__REJECTS
-                      "; with a larger --max-rejects the shards made so far are kept",
-                      j->im.cfg->src, 100 * share, 100 * most, j->im.cfg->out);
-        goto out;
-    }
-    for (int k = 0; k < j->n_shards; k++)
-        files[k] = j->files[k];
-    import = json_dumps(o, JSON_ENSURE_ASCII);
-    rejects = json_dumps(json_object_get(o, "rejects"), JSON_ENSURE_ASCII);
-    MN_TRY_OUT(err, data_folder_finish(&(data_manifest_cfg){.dir = j->im.cfg->out,
-                                                            .dataset = j->im.cfg->kind,
-                                                            .importer = j->im.cfg->kind,
-                                                            .options_json = j->options,
-                                                            .rejects_json = rejects,
-                                                            .import_json = import,
-                                                            .files = files,
-                                                            .n_files = j->n_shards}));
-    MN_TRY_OUT(err, mn_dir_remove(work));
-out:
-    free(import);
-    free(rejects);
-    free(files);
-    free(work);
-    json_decref(o);
-    return err;
-}
-
 // Reports
 
 static void put(json_t *o, const char *key, json_t *v)
@@ -431,7 +221,7 @@ static void put(json_t *o, const char *key, json_t *v)
     mn_assert(json_object_set_new(o, key, v) == 0);
 }
 
-static json_t *plan_json(const job *j)
+static json_t *plan_json(const data__job *j)
 {
     json_t *list = json_array();
     for (int i = 0; i < j->im.n_groups; i++) {
@@ -443,7 +233,7 @@ static json_t *plan_json(const job *j)
     return list;
 }
 
-static mn_err finished_report(const job *j, json_t **out)
+static mn_err finished_report(const data__job *j, json_t **out)
 {
     data__manifest m;
     MN_TRY(data__manifest_read(j->im.cfg->out, &m));
@@ -453,10 +243,10 @@ static mn_err finished_report(const job *j, json_t **out)
     return MN_OK;
 }
 
-static mn_err work(job *j, json_t **report)
+static mn_err work(data__job *j, json_t **report)
 {
     int64_t finished = 0;
-    mn_err err = rank_of(j) == 0 ? prepare(j, &finished) : MN_OK;
+    mn_err err = rank_of(j) == 0 ? data__output_open(j, &finished) : MN_OK;
     MN_TRY(agree(j, err));
     MN_TRY(sum(j, &finished, 1));
     if (finished) {
@@ -469,12 +259,12 @@ static mn_err work(job *j, json_t **report)
     int64_t mine[2] = {j->reused, j->n_mine};
     MN_TRY(sum(j, (int64_t *)&total, sizeof(total) / sizeof(int64_t)));
     MN_TRY(sum(j, mine, 2));
-    *report = import_json(j, &total);
+    *report = data__import_json(j, &total);
     put(*report, "shards_kept", json_integer(mine[0]));
-    return agree(j, rank_of(j) == 0 ? finish(j, &total) : MN_OK);
+    return agree(j, rank_of(j) == 0 ? data__output_finish(j, &total) : MN_OK);
 }
 
-static mn_err start(job *j, const data_import_cfg *cfg)
+static mn_err start(data__job *j, const data_import_cfg *cfg)
 {
     j->lock = -1;
     j->im.cfg = cfg;
@@ -486,11 +276,11 @@ static mn_err start(job *j, const data_import_cfg *cfg)
     return data_coder_open(&j->im.coder);
 }
 
-static void end(job *j)
+static void end(data__job *j)
 {
     data__import *im = &j->im;
     if (im->state) im->importer->close(im->state);
-    release_lock(j);
+    data__output_release(j);
     for (int i = 0; i < im->n_groups; i++)
         free(im->groups[i].units);
     if (im->source) (void)XXH3_freeState(im->source);
@@ -506,13 +296,13 @@ static void end(job *j)
 
 mn_err data_import(const data_import_cfg *cfg, data_import_report *report)
 {
-    job j = {0};
+    data__job j = {0};
     json_t *o = NULL;
     mn_err err = start(&j, cfg);
     if (err == MN_OK) err = plan(&j);
     err = agree(&j, err);
     if (err == MN_OK && cfg->dry_run)
-        o = import_json(&j, &j.scan);
+        o = data__import_json(&j, &j.scan);
     else if (err == MN_OK)
         err = work(&j, &o);
     if (o) {

@@ -1,8 +1,33 @@
-// The driver's own parts, between run.c, plan.c, rejects.c and report.c.
+// The driver's own parts, between run.c, output.c, plan.c and rejects.c.
 #ifndef DATA_IMPORT_RUN_H
 #define DATA_IMPORT_RUN_H
 
 #include "data/import/importer.h"
+
+#define DATA__SHARD_NAME 256
+
+typedef struct data__job { // one import
+    data__import im;
+    char source[DATA__DIGEST_TEXT];
+    char *options;
+    int lock; // -1: not held
+    char *lock_path;
+    data__tally scan, done; // of the lists; of the shards of this rank
+    char *scan_listing;
+    int n_shards;
+    int64_t n_mine, reused;
+    double reported;
+    char (*files)[DATA__SHARD_NAME]; // names of all shards, in the manifest's order
+} data__job;
+
+// The output folder, by one process: takes its lock and looks at what is there. *finished 1: this very import is, and
+// nothing is to be done. MN_ECREATE: another import is there, or is running.
+MN_MUST_CHECK mn_err data__output_open(data__job *j, int64_t *finished);
+// Writes rejects.csv and, unless too much was rejected, the manifest. t: totals over all ranks.
+MN_MUST_CHECK mn_err data__output_finish(const data__job *j, const data__tally *t);
+void data__output_release(data__job *j);
+json_t *data__import_json(const data__job *j,
+                          const data__tally *t); // what the manifest and the report say; new reference
 
 // First unit of each shard of the group, and the end; the caller frees. Returns the number of shards: none is empty.
 int data__plan_cut(const data__group *g, int64_t **begin);

@@ -1,0 +1,338 @@
+// mien data: datasets in and out of shards. One argp parser per action; what is done lives in data/.
+#include "recipes/verbs.h"
+
+#include "data/import.h"
+#include "data/info.h"
+#include "data/verify.h"
+#include "dist/comm.h"
+#include "nn/base/log.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Numbers on the command line: the whole text, in range, or an error of argp's.
+
+static int64_t int_option(struct argp_state *state, const char *name, const char *text, int64_t least, int64_t most)
+{
+    char *end;
+    errno = 0;
+    long long v = strtoll(text, &end, 10);
+    if (errno || end == text || *end || v < least || v > most)
+        argp_error(state, "--%s wants a whole number from %lld to %lld, not '%s'", name, (long long)least,
+                   (long long)most, text);
+    return v;
+}
+
+static double share_option(struct argp_state *state, const char *name, const char *text)
+{
+    char *end;
+    double v = strtod(text, &end);
+    if (end == text || *end || !(v > 0 && v <= 1))
+        argp_error(state, "--%s wants a share above 0 up to 1, not '%s'", name, text);
+    return v;
+}
+
+static mn_err print_json(const json_t *o)
+{
+    if (json_dumpf(o, stdout, JSON_INDENT(1)) != 0 || puts("") < 0 || fflush(stdout) != 0)
+        return mn_fail(MN_EIO, "cannot write to standard output: %s", strerror(errno));
+    return MN_OK;
+}
+
+// import
+
+typedef struct import_args {
+    data_import_cfg cfg;
+    int json;
+} import_args;
+
+enum { OPT_SRC = 1, OPT_OUT, OPT_SIZE, OPT_LIMIT, OPT_DRY_RUN, OPT_JSON, OPT_REJECTS, OPT_HEADERS, OPT_THREADS };
+
+static const struct argp_option import_options[] = {
+    {"src", OPT_SRC, "DIR", 0, "Where the dataset was unpacked (its own folder and file names)", 0},
+    {"out", OPT_OUT, "SHARDS", 0, "Folder for the shards; made if it is not there", 0},
+    {"size", OPT_SIZE, "PX", 0,
+     "Encode larger pictures anew with at most PX pixels a side (default: store the bytes as they are)", 0},
+    {"limit", OPT_LIMIT, "N", 0, "At most N records, spread over the splits", 0},
+    {"max-rejects", OPT_REJECTS, "SHARE", 0, "Fail when more than this share is rejected (default 0.1)", 0},
+    {"headers-only", OPT_HEADERS, NULL, 0, "Do not decode every picture; look at its header only", 0},
+    {"dry-run", OPT_DRY_RUN, NULL, 0, "Read the lists, say what would be done, write nothing", 0},
+    {"json", OPT_JSON, NULL, 0, "Print the report as one JSON object", 0},
+    {0}};
+
+static error_t parse_import(int key, char *arg, struct argp_state *state)
+{
+    import_args *a = state->input;
+    switch (key) {
+    case OPT_SRC:
+        a->cfg.src = arg;
+        return 0;
+    case OPT_OUT:
+        a->cfg.out = arg;
+        return 0;
+    case OPT_SIZE:
+        a->cfg.size = (int)int_option(state, "size", arg, 8, 8192);
+        return 0;
+    case OPT_LIMIT:
+        a->cfg.limit = int_option(state, "limit", arg, 1, INT64_MAX);
+        return 0;
+    case OPT_REJECTS:
+        a->cfg.reject_most = share_option(state, "max-rejects", arg);
+        return 0;
+    case OPT_HEADERS:
+        a->cfg.headers_only = 1;
+        return 0;
+    case OPT_DRY_RUN:
+        a->cfg.dry_run = 1;
+        return 0;
+    case OPT_JSON:
+        a->json = 1;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (a->cfg.kind) argp_error(state, "one KIND at a time: '%s' is too much", arg);
+        a->cfg.kind = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->cfg.kind || !a->cfg.src || !a->cfg.out) argp_error(state, "KIND, --src and --out are needed");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+// The kinds, from data/import.def, go where argp puts the text after the options.
+static char *import_help(int key, const char *text, void *input)
+{
+    char *out = NULL;
+    size_t size = 0;
+    (void)input;
+    if (key != ARGP_KEY_HELP_POST_DOC) return (char *)(uintptr_t)text;
+    FILE *f = open_memstream(&out, &size);
+    if (!f) return (char *)(uintptr_t)text;
+    fputs("KIND is one of:\n", f);
+    for (const data_import_kind *k = data_import_kinds; k->name; k++)
+        fprintf(f, "  %-10s %s\n", k->name, k->help);
+    fputs(text, f);
+    return fclose(f) == 0 ? out : (char *)(uintptr_t)text;
+}
+
+static const struct argp import_argp = {
+    import_options,
+    parse_import,
+    "KIND",
+    "Turns a dataset's own files into shards. Under mpirun the ranks share the work; the result is the same for any "
+    "number "
+    "of them. A killed import goes on where it stopped."
+    "\v"
+    "Faces are expected cropped: pictures are stored as they are, nothing is detected or cut out. What is not imported "
+    "is "
+    "counted by reason and listed in SHARDS/rejects.csv.\n\n"
+    "Example:\n"
+    "  mpirun -n 4 mien data import celeba --src /data/CelebA --out mien-data/celeba --size 224\n",
+    NULL,
+    import_help,
+    NULL};
+
+static mn_err sum_ranks(void *c, int64_t *v, int64_t n)
+{
+    return dist_sum_int(c, v, n);
+}
+
+static mn_err agree_ranks(void *c, mn_err mine)
+{
+    return dist_agree(c, mine);
+}
+
+static void print_counts(const char *head, const json_t *o)
+{
+    const char *key;
+    json_t *v;
+    if (json_object_size(o)) printf("%s\n", head);
+    json_object_foreach((json_t *)(uintptr_t)o, key, v)
+        printf("  %-64s %10lld\n", key, (long long)json_integer_value(v));
+}
+
+static long long number(const json_t *o, const char *key)
+{
+    return (long long)json_integer_value(json_object_get(o, key));
+}
+
+static void print_import(const import_args *a, const json_t *r)
+{
+    size_t i;
+    json_t *g;
+    json_array_foreach(json_object_get(r, "plan"), i, g)
+        printf("%s %s: %lld records expected, about %.1f MiB, %lld shards\n",
+               json_string_value(json_object_get(g, "split")), json_string_value(json_object_get(g, "stream")),
+               number(g, "records"), (double)number(g, "bytes") / 1048576, number(g, "shards"));
+    if (!a->cfg.dry_run)
+        printf("%s: %lld records, %lld pictures, %.1f MiB in %lld shards%s\n", a->cfg.out, number(r, "records"),
+               number(r, "pictures"), (double)number(r, "bytes") / 1048576, number(r, "shards"),
+               json_is_true(json_object_get(r, "repeated")) ? " (it was all there already)" : "");
+    print_counts("rejected (see rejects.csv)", json_object_get(r, "rejects"));
+    print_counts("worth knowing", json_object_get(r, "notes"));
+    if (!a->cfg.dry_run) printf("Pictures were stored as they are: faces are expected cropped.\n");
+}
+
+static mn_err run_import(int argc, char **argv)
+{
+    import_args a = {0};
+    data_import_report report = {0};
+    dist_comm *c;
+    if (argp_parse(&import_argp, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(dist_open(&c));
+    mn_log_rank(dist_rank(c));
+    a.cfg.ranks =
+        (data_ranks){.rank = dist_rank(c), .world = dist_world(c), .ctx = c, .sum = sum_ranks, .agree = agree_ranks};
+    mn_err err = data_import(&a.cfg, &report);
+    if (dist_rank(c) == 0 && report.json) {
+        mn_err printed = MN_OK;
+        if (a.json)
+            printed = print_json(report.json);
+        else
+            print_import(&a, report.json);
+        if (err == MN_OK) err = printed;
+    }
+    data_import_report_free(&report);
+    if (err != MN_OK && dist_rank(c) > 0) (void)mn_fail(err, "%s", ""); // all ranks have it: one says so
+    dist_close(c);
+    return err;
+}
+
+// verify
+
+typedef struct path_args {
+    const char *path;
+    int json, threads;
+} path_args;
+
+static error_t parse_path(int key, char *arg, struct argp_state *state)
+{
+    path_args *a = state->input;
+    switch (key) {
+    case OPT_JSON:
+        a->json = 1;
+        return 0;
+    case OPT_THREADS:
+        a->threads = (int)int_option(state, "threads", arg, 1, 64);
+        return 0;
+    case ARGP_KEY_ARG:
+        if (a->path) argp_error(state, "one folder at a time: '%s' is too much", arg);
+        a->path = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->path) argp_error(state, "which folder?");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option verify_options[] = {
+    {"json", OPT_JSON, NULL, 0, "Print the report as one JSON object", 0},
+    {"threads", OPT_THREADS, "N", 0, "Shards read at a time (default: the cores of this process)", 0},
+    {0}};
+static const struct argp verify_argp = {verify_options,
+                                        parse_path,
+                                        "SHARDS",
+                                        "Reads every byte of a dataset folder, one shard, or a feature folder, and "
+                                        "names everything that is damaged or does not "
+                                        "agree. Exit status 65 when anything is wrong.\v"
+                                        "Example:\n  mien data verify mien-data/affwild2\n",
+                                        NULL,
+                                        NULL,
+                                        NULL};
+
+static mn_err run_verify(int argc, char **argv)
+{
+    path_args a = {0};
+    json_t *report, *o;
+    size_t i;
+    if (argp_parse(&verify_argp, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(data_verify(a.path, a.threads, &report));
+    int ok = json_is_true(json_object_get(report, "ok"));
+    long long problems = number(report, "n_problems");
+    mn_err err = MN_OK;
+    if (a.json) {
+        err = print_json(report);
+    } else {
+        json_array_foreach(json_object_get(report, "problems"), i, o)
+            printf("%s: %s\n", json_string_value(json_object_get(o, "file")),
+                   json_string_value(json_object_get(o, "problem")));
+        printf("%s: %lld shards, %lld records, %.1f MiB: %s\n", a.path, number(report, "shards"),
+               number(report, "records"), (double)number(report, "bytes") / 1048576, ok ? "sound" : "NOT sound");
+    }
+    json_decref(report);
+    if (err == MN_OK && !ok)
+        err = mn_fail(MN_EDATA, "%s: %lld problems: import again, or copy the files again", a.path, problems);
+    return err;
+}
+
+// info
+
+static const struct argp_option info_options[] = {{"json", OPT_JSON, NULL, 0, "Print it as one JSON object", 0}, {0}};
+static const struct argp info_argp = {info_options,
+                                      parse_path,
+                                      "SHARDS",
+                                      "Says what a dataset folder holds: records and labels per split, videos and "
+                                      "sound, people who are in two splits, what "
+                                      "was rejected.\v"
+                                      "Example:\n  mien data info mien-data/affwild2\n",
+                                      NULL,
+                                      NULL,
+                                      NULL};
+
+static mn_err run_info(int argc, char **argv)
+{
+    path_args a = {0};
+    json_t *report;
+    if (argp_parse(&info_argp, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(data_info(a.path, &report));
+    mn_err err = MN_OK;
+    if (a.json)
+        err = print_json(report);
+    else
+        data_info_print(report, stdout);
+    json_decref(report);
+    return err;
+}
+
+typedef struct action {
+    const char *name, *help;
+    mn_err (*run)(int argc, char **argv);
+} action;
+
+static const action actions[] = {
+    {"import", "a dataset's own files become shards", run_import},
+    {"verify", "reads every byte of a dataset and names what is damaged", run_verify},
+    {"info", "what a dataset holds", run_info},
+};
+enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
+
+static void usage(FILE *to)
+{
+    fputs("usage: mien data ACTION ...        mien data ACTION --help\n\n", to);
+    for (int i = 0; i < ACTIONS; i++)
+        fprintf(to, "  %-9s %s\n", actions[i].name, actions[i].help);
+    fputs("\nExample: mien data import celeba --src /data/CelebA --out mien-data/celeba\n", to);
+}
+
+mn_err mien_data(int argc, char **argv)
+{
+    char name[64];
+    if (argc > 1 && strcmp(argv[1], "--help") == 0) {
+        usage(stdout);
+        return MN_OK;
+    }
+    for (int i = 0; argc > 1 && i < ACTIONS; i++)
+        if (strcmp(argv[1], actions[i].name) == 0) {
+            (void)snprintf(name, sizeof(name), "mien data %s", argv[1]);
+            argv[1] = name; // what argp calls the program in its messages
+            return actions[i].run(argc - 1, argv + 1);
+        }
+    usage(stderr);
+    return argc > 1 ? mn_fail(MN_EUSAGE, "there is no action '%s'", argv[1]) : mn_fail(MN_EUSAGE, "which action?");
+}

@@ -1,0 +1,147 @@
+// What `mien data verify` and `mien data info` say.
+#include "data/counts.h"
+#include "data/info.h"
+#include "data/verify.h"
+#include "shard_support.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define must(call) cr_assert((call) == MN_OK, "%s: %s", #call, mn_errmsg())
+
+// Number of problems, -1 when it is sound; `part` (or NULL) must be in one of them.
+static int64_t problems(const char *path, const char *part)
+{
+    json_t *r, *o;
+    size_t i;
+    int found = part == NULL;
+    must(data_verify(path, 2, &r));
+    int64_t n = json_integer_value(json_object_get(r, "n_problems"));
+    cr_assert(json_is_true(json_object_get(r, "ok")) == (n == 0));
+    json_array_foreach(json_object_get(r, "problems"), i, o) found |=
+        part && strstr(json_string_value(json_object_get(o, "problem")), part) != NULL;
+    cr_assert(found, "%s", part);
+    json_decref(r);
+    return n;
+}
+
+// Labels that agree with their masks, as support_shard's on purpose do not.
+static void sound_dataset(const char *dir)
+{
+    data_writer *w;
+    must(data_writer_open(&w, &(data_writer_cfg){.dir = dir,
+                                                 .dataset = "made",
+                                                 .split = "train",
+                                                 .stream = "image",
+                                                 .importer = "test",
+                                                 .count = 1,
+                                                 .has_expr = 1,
+                                                 .has_va = 1,
+                                                 .has_identity = 1}));
+    for (int i = 0; i < 40; i++) {
+        unsigned char bytes[4096];
+        data_record r = {.name = "n", .payload = bytes, .size = support_bytes(i, bytes), .va = {NAN, 0.25f}};
+        r.codec = r.size ? DATA_CODEC_PNG : DATA_CODEC_NONE;
+        r.width = r.height = 3;
+        r.expr = (int8_t)(i % 8);
+        r.identity = i / 4;
+        r.mask = DATA_HAS_EXPR | DATA_HAS_AROUSAL | DATA_HAS_IDENTITY;
+        must(data_writer_add(w, &r));
+    }
+    must(data_writer_close(w));
+    const char *file = "made-train-00000-of-00001.h5";
+    must(data_folder_finish(
+        &(data_manifest_cfg){.dir = dir, .dataset = "made", .importer = "test", .files = &file, .n_files = 1}));
+}
+
+Test(verify, finds_damage_and_goes_on)
+{
+    char *dir = support_folder(), path[600], away[600];
+    size_t size;
+    sound_dataset(dir);
+    cr_assert(problems(dir, NULL) == 0);
+    snprintf(path, sizeof(path), "%s/made-train-00000-of-00001.h5", dir);
+    cr_assert(problems(path, NULL) == 0); // one shard
+    unsigned char *bytes = support_read(path, &size);
+    data_shard *s;
+    must(data_shard_open(&s, path));
+    uint64_t first = 0; // of the payload: pages begin it
+    for (uint64_t at = 4096; at < size && !first; at += 4096) {
+        unsigned char record[4096];
+        size_t n;
+        must(data_shard_read(s, 0, record, sizeof(record), &n));
+        if (memcmp(bytes + at, record, n) == 0) first = at;
+    }
+    uint64_t second = first + data_shard_index(s)->offset[2];
+    data_shard_close(s);
+    cr_assert(first > 0);
+    bytes[first + 3] ^= 1;
+    bytes[second] ^= 0x80;
+    support_write(path, bytes, size);
+    cr_assert(problems(dir, "record 2") == 2); // both are named
+    bytes[first + 3] ^= 1;
+    bytes[second] ^= 0x80;
+    bytes[size - 1] ^= 4;
+    support_write(path, bytes, size);
+    cr_assert(problems(dir, "index") == 1);
+    bytes[size - 1] ^= 4;
+    support_write(path, bytes, size);
+    cr_assert(problems(dir, NULL) == 0);
+    snprintf(away, sizeof(away), "%s/other.h5", dir);
+    cr_assert(rename(path, away) == 0);
+    cr_assert(problems(dir, "not there") == 2); // and one that nobody names
+    snprintf(path, sizeof(path), "%s/manifest.json", dir);
+    cr_assert(unlink(path) == 0);
+    cr_assert(problems(dir, "manifest") == 1);
+    json_t *r;
+    cr_assert(data_verify("/nowhere/at/all", 0, &r) == MN_ENOINPUT);
+    free(bytes);
+    support_remove(dir);
+}
+
+Test(verify, labels_that_contradict_their_mask)
+{
+    char *dir = support_folder();
+    support_dataset(dir, 1, 30);
+    cr_assert(problems(dir, "disagrees with its mask") > 0);
+    support_remove(dir);
+}
+
+static int64_t at(const json_t *o, const char *a, const char *b, const char *c)
+{
+    return json_integer_value(json_object_get(json_object_get(json_object_get(o, a), b), c));
+}
+
+Test(info, counts_labels_per_split_and_people_in_two)
+{
+    char *dir = support_folder();
+    json_t *r;
+    sound_dataset(dir);
+    must(data_info(dir, &r));
+    cr_assert(at(r, "splits", "train", "records") == 40 && at(r, "splits", "train", "pictures") == 32);
+    cr_assert(at(r, "splits", "train", "identified") == 40);
+    const json_t *train = json_object_get(json_object_get(r, "splits"), "train");
+    for (size_t k = 0; k < 8; k++)
+        cr_assert(json_integer_value(json_array_get(json_object_get(train, "expr"), k)) == 5);
+    cr_assert(json_integer_value(json_object_get(json_object_get(train, "valence"), "valid")) == 0);
+    cr_assert(json_real_value(json_object_get(json_object_get(train, "arousal"), "mean")) == 0.25);
+    FILE *nowhere = fopen("/dev/null", "w");
+    data_info_print(r, nowhere);
+    json_decref(r);
+    support_remove(dir);
+    dir = support_folder();
+    support_dataset(dir, 2, 63); // videos: EXPR in turns train, validation, test; AU all train
+    must(data_info(dir, &r));
+    data_info_print(r, nowhere);
+    fclose(nowhere);
+    const json_t *overlap = json_object_get(r, "overlap");
+    cr_assert(at(overlap, "video, expr", "train and validation", "people") == 0);
+    cr_assert(at(overlap, "video, any task", "train and validation", "people") == 6);
+    cr_assert(at(r, "splits", "train", "videos") == 6); // the strictest split counts
+    json_decref(r);
+    support_remove(dir);
+}
