@@ -124,5 +124,7 @@ nn_tensor *nn_ce_loss(nn_graph *g, nn_tensor *logits, nn_tensor *target, nn_tens
 nn_tensor *nn_bce_loss(nn_graph *g, nn_tensor *z, nn_tensor *target, nn_tensor *weight);
 // Sum over the D columns of 1 - ccc. x, target (..., D); weight f32 (..., D) or (...). D < 1e-12: ccc = 0, no gradient.
 nn_tensor *nn_ccc_loss(nn_graph *g, nn_tensor *x, nn_tensor *target, nn_tensor *weight);
+// The same with sample (N - 1) variances and covariance, as namho-96/ABAW2024 utils/loss.py has it (CCA, released form).
+nn_tensor *nn_ccc_sample_loss(nn_graph *g, nn_tensor *x, nn_tensor *target, nn_tensor *weight);
 
 #endif

@@ -220,6 +220,11 @@ static nn_tensor *ccc_loss(nn_graph *g, nn_tensor **in)
     return nn_ccc_loss(g, in[0], in[1], in[2]);
 }
 
+static nn_tensor *ccc_sample_loss(nn_graph *g, nn_tensor **in)
+{
+    return nn_ccc_sample_loss(g, in[0], in[1], in[2]);
+}
+
 const ops_row ops_rows[] = {
     {.name = "linear", .build = linear, .in = {{ROWS(3, 5, 7), .grad = 1}}, OUT(3, 5, 9)},
     {.name = "linear, gelu", .build = linear_gelu, .in = {{ROWS(33, 19), .lo = -3, .hi = 3, .grad = 1}}, OUT(33, 35)},
@@ -344,6 +349,12 @@ const ops_row ops_rows[] = {
      .scalar = 1},
     {.name = "ccc_loss",
      .build = ccc_loss,
+     .in = {{ROWS(3, 29, 2), .grad = 1, .by_weight = 1},
+            {ROWS(3, 29, 2), OPS_F32, .by_weight = 1},
+            {ROWS(3, 29), OPS_ROW_WEIGHT}},
+     .scalar = 1},
+    {.name = "ccc_loss, sample",
+     .build = ccc_sample_loss,
      .in = {{ROWS(3, 29, 2), .grad = 1, .by_weight = 1},
             {ROWS(3, 29, 2), OPS_F32, .by_weight = 1},
             {ROWS(3, 29), OPS_ROW_WEIGHT}},
