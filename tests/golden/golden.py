@@ -14,7 +14,8 @@ import torch
 from safetensors.numpy import save_file
 
 MASK = (1 << 64) - 1
-PROJECTIONS = 4
+GRADIENT_PROJECTIONS = 4
+OUTPUT_PROJECTIONS = 64
 MAX_BYTES = 256 * 1024
 
 
@@ -125,27 +126,27 @@ def run_both(make, step):
     return outputs, grads, errors
 
 
-def project(name, value):
+def project(name, value, projections):
     """L2 norm and pseudo-random projections of a large tensor, fp64 sums."""
     flat = value.detach().double().reshape(-1).numpy()
     row = [np.linalg.norm(flat)]
-    for k in range(PROJECTIONS):
+    for k in range(projections):
         r = values(f"projection.{k}.{name}", (flat.size,)).astype(np.float64)
         row.append(flat @ r)
     return np.array(row, dtype=np.float32)
 
 
 def save(path, outputs, grads, errors, full_size):
-    """Outputs whole; gradients whole, or projected at full size. Outputs over 64 KiB are projected too."""
+    """Gradients whole, or projected at full size; outputs whole up to 64 KiB, else projected."""
     stored = {}
     for name, value in outputs.items():
         if value.numel() * 4 > 64 * 1024:
-            stored[f"project.{name}"] = project(name, value)
+            stored[f"project.{name}"] = project(name, value, OUTPUT_PROJECTIONS)
         else:
             stored[name] = value.detach().float().reshape(value.shape or (1,)).contiguous().numpy()
     for name, value in grads.items():
         if full_size:
-            stored[f"project.grad.{name}"] = project(f"grad.{name}", value)
+            stored[f"project.grad.{name}"] = project(f"grad.{name}", value, GRADIENT_PROJECTIONS)
         else:
             stored[f"grad.{name}"] = value.float().contiguous().numpy()
     for name, value in errors.items():
