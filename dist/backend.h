@@ -28,7 +28,7 @@ typedef struct dist_backend {
 typedef struct dist_status {
     _Alignas(64) _Atomic int64_t pid;
     _Atomic int64_t phase, step; // of the watchdog
-    _Atomic int64_t rounds;      // collectives entered
+    _Atomic int64_t entered;     // collectives, each bucket of gradients being one
     _Atomic int op;              // the newest of them
     _Atomic int closed;          // has left in good order
     int rank;                    // in the world
@@ -50,8 +50,9 @@ typedef struct dist_slot { // what a rank hands in to one round
 // Head of the memory shared by a group; then (board_size) status, (2, board_size) slots.
 // Head of the memory shared by a group; then (board_size) status, (2, board_size) slots.
 typedef struct dist_board {
-    _Alignas(64) _Atomic int abort_status; // exit status of the first rank that gave up, 0: none
-    _Atomic int abort_rank;
+    _Alignas(64) _Atomic int abort_claimed; // by the first rank that gives up; then the rest is filled in, status last
+    _Atomic int abort_rank, abort_suspect;  // who gave up, whom it blames (-1: nobody)
+    _Atomic int abort_status;               // exit status, 0: nobody gave up
 } dist_board;
 
 struct dist_comm {
@@ -67,19 +68,25 @@ struct dist_comm {
     dist_status *status; // (board_size); without a board: own_status
     dist_slot *slot;     // (2, board_size)
     dist_status own_status;
-    int64_t round;
+    int64_t round, entered;
     int64_t spins;             // turns of a wait before it yields its core
     unsigned char *gathered;   // (world, DIST_SLOT_BYTES): where rounds without a board end
     const unsigned char *from; // of rank 0 in the last round
     size_t from_stride;
     dist_trace trace;
+    // Set while a watchdog looks after the peers; leaves its report when this rank gives up because of another.
+    void (*report)(void *watchdog, const char *text);
+    void *watchdog;
 };
 
-// One round of at most DIST_SLOT_BYTES from every rank, which all must enter with the same op, count and aux. Afterwards
+// One round of at most DIST_SLOT_BYTES from every rank, which all must enter with the same op, count and aux. Then
 // dist__from(c, r) is what rank r handed in, until the next round.
 MN_MUST_CHECK mn_err dist__round(dist_comm *c, dist_op_kind op, int64_t count, int aux, const void *mine, size_t bytes);
 const void *dist__from(const dist_comm *c, int rank);
 dist_status *dist__status(dist_comm *c); // of this rank
+// This rank gives up. Returns the exit status of the job: the first one's.
+int dist__give_up(dist_comm *c, int status, int suspect, int *first);
+void dist__entered(dist_comm *c, dist_op_kind op); // shows it there
 
 // From now on every rank is a group of its own: memory for gradients could not be shared. The board stays.
 void dist__ungroup(dist_comm *c);

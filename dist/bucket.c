@@ -139,6 +139,7 @@ static void mark_ready(dist_buckets *b, int upto)
 {
     for (; b->ready < upto; b->ready++) {
         int64_t count = b->bucket[b->ready].count;
+        dist__entered(b->comm, DIST_OP_GRADIENTS);
         b->seq[b->ready] = dist_trace_begin(&b->comm->trace, DIST_OP_GRADIENTS, count, count * 4);
     }
     show(b, READY, b->ready);

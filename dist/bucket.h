@@ -6,7 +6,8 @@
 //     ...
 //     dist_buckets_control(b)->stop = dist_signal_pending();      // before the run: rides with the last bucket
 //     MN_TRY(nn_graph_run(graph, &tick));
-//     dist_control sum; MN_TRY(dist_buckets_wait(b, &sum));       // gradients are now the sums; the same bits everywhere
+//     dist_control sum;
+//     MN_TRY(dist_buckets_wait(b, &sum)); // gradients are now the sums; the same bits everywhere
 //
 // How: inside a group (window.h) rank r sums slice r of a bucket in place, in rank order, for everybody. Between groups
 // their leaders exchange the group sums, slice by slice, and add them in group order. So the result does not depend on

@@ -20,10 +20,10 @@ static inline void relax(void)
 #endif
 }
 
-// A peer of the group that ended without saying so leaves its status open.
+// A peer of the group that ended without saying so leaves its status open. A watchdog finds out sooner, and tells more.
 static mn_err look_for_peers(dist_comm *c)
 {
-    for (int i = 0; c->board && i < c->board_size; i++) {
+    for (int i = 0; c->board && !c->watchdog && i < c->board_size; i++) {
         dist_status *s = &c->status[i];
         if (i == c->board_rank) continue;
         if (s->closed) return mn_fail(MN_ERETRY, "rank %d has left the job while this rank waits for it", s->rank);
@@ -58,6 +58,13 @@ mn_err dist__wait(dist_comm *c, dist_wait *w)
 dist_status *dist__status(dist_comm *c)
 {
     return &c->status[c->board_rank];
+}
+
+void dist__entered(dist_comm *c, dist_op_kind op)
+{
+    dist_status *own = dist__status(c);
+    atomic_store_explicit(&own->op, (int)op, memory_order_relaxed);
+    atomic_store_explicit(&own->entered, ++c->entered, memory_order_relaxed);
 }
 
 const void *dist__from(const dist_comm *c, int rank)
@@ -119,9 +126,7 @@ mn_err dist__round(dist_comm *c, dist_op_kind op, int64_t count, int aux, const 
     mn_assert(bytes <= DIST_SLOT_BYTES);
     dist_call call = {.count = count, .op = (int)op, .aux = aux};
     c->round++;
-    dist_status *own = dist__status(c);
-    atomic_store_explicit(&own->op, (int)op, memory_order_relaxed);
-    atomic_store_explicit(&own->rounds, c->round, memory_order_relaxed);
+    dist__entered(c, op);
     if (c->at.world == 1) {
         if (bytes) memcpy(c->gathered, mine, bytes);
         c->from = c->gathered;

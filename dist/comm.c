@@ -6,11 +6,10 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
-#include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 static const dist_backend single = {.name = "single"};
@@ -164,19 +163,29 @@ static void on_alarm(int signal)
 
 enum { ABORT_SECONDS = 5, FIRST_ENDS_US = 2000000 };
 
+int dist__give_up(dist_comm *c, int status, int suspect, int *first)
+{
+    dist_board *b = c ? c->board : NULL;
+    *first = !b || !atomic_exchange(&b->abort_claimed, 1);
+    if (!b) return status;
+    if (*first) {
+        b->abort_rank = c->at.rank;
+        b->abort_suspect = suspect;
+        b->abort_status = status;
+    }
+    while (!b->abort_status) // two stores away
+        sched_yield();
+    return b->abort_status;
+}
+
 void dist_abort(dist_comm *c, mn_err e)
 {
-    int status = mn_exit_code(e), none = 0;
-    int first = !c || !c->board || atomic_compare_exchange_strong(&c->board->abort_status, &none, status);
-    if (first) {
-        if (c && c->board) c->board->abort_rank = c->at.rank;
-        if (mn_errmsg()[0]) mn_log(MN_ERROR, "%s", mn_errmsg());
-    } else {
-        status = c->board->abort_status;
-    }
+    int first, status = dist__give_up(c, mn_exit_code(e), -1, &first);
+    if (first && mn_errmsg()[0]) mn_log(MN_ERROR, "%s", mn_errmsg());
     alarm_status = status; // ending the others can itself hang, for instance when the launcher is gone
     signal(SIGALRM, on_alarm);
     alarm(ABORT_SECONDS);
+    if (c && c->report && status == mn_exit_code(MN_ERETRY)) c->report(c->watchdog, mn_errmsg());
     if (!first) usleep(FIRST_ENDS_US); // the first one's status is to be the job's
     if (c && c->backend->abort) c->backend->abort(c, status);
     _exit(status);

@@ -33,11 +33,10 @@ static float expected(const dist_place *at, int group_size, int step, int64_t i)
     return sum;
 }
 
-static void open_all(dist_comm **c, dist_window **w, float **grad, int64_t count)
+static void open_window(dist_comm *c, dist_window **w, float **grad, int64_t count)
 {
     void *p;
-    cr_assert_eq(dist_open(c), MN_OK, "%s", mn_errmsg());
-    cr_assert_eq(dist_window_new(w, *c), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(dist_window_new(w, c), MN_OK, "%s", mn_errmsg());
     cr_assert_eq(dist_window_alloc(*w, (size_t)(count + CONTROL) * sizeof(float), &p), MN_OK, "%s", mn_errmsg());
     *grad = p;
 }
@@ -49,11 +48,10 @@ static void spin(int turns)
 }
 
 // Five steps of seven buckets of odd sizes, marked one by one from the hook, at different speeds on each rank.
-Test(bucket, sums_in_order)
+static void check_sums_in_order(dist_comm *c)
 {
     static const int64_t sizes[] = {16, 5, 4096, 1, 300, 70001, 17};
     enum { N = sizeof sizes / sizeof sizes[0], STEPS = 5 };
-    dist_comm *c;
     dist_window *w;
     dist_buckets *b;
     float *grad;
@@ -63,7 +61,7 @@ Test(bucket, sums_in_order)
         range[i] = (dist_range){count, sizes[i] + (i == N - 1 ? CONTROL : 0), 10 + 2 * i};
         count += sizes[i];
     }
-    open_all(&c, &w, &grad, count);
+    open_window(c, &w, &grad, count);
     const dist_place *at = dist_where(c);
     cr_assert_eq(dist_buckets_of_ranges(&b, c, w, range, N, count), MN_OK, "%s", mn_errmsg());
     int group_size = (at->world + at->groups - 1) / at->groups;
@@ -88,17 +86,15 @@ Test(bucket, sums_in_order)
     cr_assert(all >= waiting && waiting >= 0);
     dist_buckets_free(b);
     dist_window_free(w);
-    dist_close(c);
 }
 
 // With the hook off nothing is touched; without a hook at all, wait does everything.
-Test(bucket, can_be_switched_off)
+static void check_can_be_switched_off(dist_comm *c)
 {
-    dist_comm *c;
     dist_window *w;
     dist_buckets *b;
     float *grad;
-    open_all(&c, &w, &grad, 1000);
+    open_window(c, &w, &grad, 1000);
     dist_range range = {0, 1000 + CONTROL, 3};
     cr_assert_eq(dist_buckets_of_ranges(&b, c, w, &range, 1, 1000), MN_OK, "%s", mn_errmsg());
     for (int i = 0; i < 1000; i++)
@@ -114,16 +110,14 @@ Test(bucket, can_be_switched_off)
         cr_assert_eq(grad[i], (float)(i + 1) * (float)dist_world(c));
     dist_buckets_free(b);
     dist_window_free(w);
-    dist_close(c);
 }
 
-Test(bucket, refuses_ranks_that_differ)
+static void check_refuses_ranks_that_differ(dist_comm *c)
 {
-    dist_comm *c;
     dist_window *w;
     dist_buckets *b;
     float *grad;
-    open_all(&c, &w, &grad, 1000);
+    open_window(c, &w, &grad, 1000);
     int odd = dist_rank(c) == dist_world(c) - 1;
     dist_range range[2] = {{0, odd ? 512 : 496, 3}, {odd ? 512 : 496, 1000 + CONTROL - (odd ? 512 : 496), 4}};
     mn_err err = dist_buckets_of_ranges(&b, c, w, range, 2, 1000);
@@ -140,19 +134,26 @@ Test(bucket, refuses_ranks_that_differ)
     err = dist_window_alloc(other, odd ? 4096 : 8192, &p);
     cr_assert_eq(err, dist_world(c) == 1 ? MN_OK : MN_ECONFIG);
     dist_window_free(other);
-    dist_close(c);
 }
 
-Test(bucket, bench_runs)
+static void check_bench_runs(dist_comm *c)
 {
-    dist_comm *c;
-    cr_assert_eq(dist_open(&c), MN_OK, "%s", mn_errmsg());
     dist_bench_row row[2];
     cr_assert_eq(dist_bench_allreduce(c, (int64_t[]){64, 5 << 20}, 2, 3, row), MN_OK, "%s", mn_errmsg());
     for (int i = 0; i < 2; i++) {
         cr_assert(row[i].ours.low <= row[i].ours.median && row[i].ours.median <= row[i].ours.high);
         cr_assert(row[i].ours.median > 0 && row[i].ours.high < 5);
     }
+}
+
+Test(bucket, ranks)
+{
+    dist_comm *c;
+    cr_assert_eq(dist_open(&c), MN_OK, "%s", mn_errmsg());
+    check_sums_in_order(c);
+    check_can_be_switched_off(c);
+    check_bench_runs(c);
+    check_refuses_ranks_that_differ(c);
     dist_close(c);
 }
 

@@ -1,0 +1,50 @@
+// A thread per rank that ends the process when nothing moves any more, and leaves a report: no rank waits for ever for
+// one that hangs, was stopped, or is gone.
+//
+//     dist_watchdog *w; MN_TRY(dist_watchdog_start(&w, comm, &(dist_watchdog_cfg){.dir = "runs/a"}));
+//     dist_watchdog_phase(w, DIST_PHASE_DATA, step);  ... dist_watchdog_phase(w, DIST_PHASE_STEP, step); ...
+//     dist_watchdog_stop(w);
+//
+// Every call of dist_watchdog_phase says "alive" and starts the phase's deadline anew. When it passes, or a rank of the
+// same host ends without a word, or the launcher is gone: DIR/faults/rank-N.json tells the phase, the step, for how
+// long, what the other ranks of the host were doing, the last 256 collectives and the stack of the main thread; a line
+// {"event":"fault",...} goes to DIR/metrics.jsonl if that exists; the exit status is 75, on every rank.
+// Time during which the process itself was suspended (SIGSTOP, a sleeping machine) does not count.
+// Threading: phase from the main thread only. The thread makes no MPI calls and, once something is wrong, no calls that
+// could block on a lock.
+#ifndef DIST_WATCHDOG_H
+#define DIST_WATCHDOG_H
+
+#include "dist/comm.h"
+
+// X(name, text, default deadline in seconds)
+#define DIST_PHASE_MAP(X)                                                                                              \
+    X(DIST_PHASE_INIT, "init", 300)                                                                                    \
+    X(DIST_PHASE_DATA, "data", 300)                                                                                    \
+    X(DIST_PHASE_STEP, "step", 60)                                                                                     \
+    X(DIST_PHASE_EVAL, "eval", 300)                                                                                    \
+    X(DIST_PHASE_SAVE, "save", 600)
+
+typedef enum dist_phase {
+#define DIST_PHASE_ENUM(name, text, seconds) name,
+    DIST_PHASE_MAP(DIST_PHASE_ENUM)
+#undef DIST_PHASE_ENUM
+        DIST_PHASES
+} dist_phase;
+
+const char *dist_phase_name(dist_phase p);
+
+typedef struct dist_watchdog_cfg {
+    double
+        seconds[DIST_PHASES]; // deadlines, 0: the default. A step has this or 10 medians of the last steps if that is
+                              // longer; the first step also has the time of init, since nothing is known yet
+    const char *dir;          // run folder; NULL: reports go to stderr
+    int attempt;              // of the run, for the line in metrics.jsonl
+} dist_watchdog_cfg;
+
+typedef struct dist_watchdog dist_watchdog;
+MN_MUST_CHECK mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdog_cfg *cfg);
+void dist_watchdog_phase(dist_watchdog *w, dist_phase p, int64_t step); // NULL is fine
+void dist_watchdog_stop(dist_watchdog *w);                              // NULL is fine
+
+#endif

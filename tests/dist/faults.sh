@@ -1,0 +1,62 @@
+#!/bin/sh
+# Runs one job of rank_faults under mpirun and checks how it ends.
+#   faults.sh MPIRUN PROGRAM CASE RANKS
+# Every job must be over within LIMIT seconds and leave no process behind.
+set -u
+mpirun=$1 program=$2 name=$3 ranks=$4
+limit=25 # a loaded machine; the deadline of a hanging step is 2.5 s
+dir=$(mktemp -d) || exit 1
+trap 'rm -rf "$dir"' EXIT
+touch "$dir/metrics.jsonl"
+fail() { echo "FAILED: $name: $*"; cat "$dir/out"; cat "$dir"/faults/*.json 2>/dev/null; exit 1; }
+has() { grep -q -- "$2" "$dir/$1" || fail "no '$2' in $1"; }
+is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+start=$(date +%s)
+"$mpirun" --oversubscribe --bind-to none --timeout 40 -n "$ranks" "$program" "$name" "$dir" >"$dir/out" 2>&1 &
+job=$!
+last=$((ranks - 1))
+wait_for() { for _ in $(seq 100); do [ -s "$dir/$1" ] && return; sleep 0.05; done; fail "$1 did not appear"; }
+case $name in
+launcher) for r in $(seq 0 $last); do wait_for "pid.$r"; done; sleep 0.5; kill -9 $job ;;
+blip) # stopped for a while that is shorter than the deadline, then goes on
+    wait_for "pid.$last"
+    for _ in $(seq 100); do grep -q '^State:.T' "/proc/$(cat "$dir/pid.$last")/status" && break; sleep 0.05; done
+    sleep 1.5; kill -CONT "$(cat "$dir/pid.$last")" ;;
+interrupt) wait_for "pid.0"; sleep 0.1; kill -INT "$(cat "$dir/pid.0")"; sleep 0.05; kill -INT "$(cat "$dir/pid.0")" ;;
+esac
+wait $job
+code=$?
+for _ in $(seq 200); do # mpirun may be gone before the last of its children is
+    left=0
+    for r in $(seq 0 $last); do is_gone "$(cat "$dir/pid.$r")" || left=1; done
+    [ $left = 0 ] && break
+    sleep 0.05
+done
+took=$(($(date +%s) - start))
+for r in $(seq 0 $last); do is_gone "$(cat "$dir/pid.$r")" || fail "rank $r is still there"; done
+[ $took -le $limit ] || fail "took $took s"
+
+expect() { [ $code = "$1" ] || fail "exit status $code, expected $1"; }
+case $name in
+none | blip) expect 0; [ -z "$(ls "$dir/faults")" ] || fail "a report without a fault" ;;
+kill | crash | leave) # the launcher has the status of the dead one
+    [ $code != 0 ] || fail "exit status 0"
+    grep -q '"kind": "peer"' "$dir"/faults/*.json || fail "no report names the dead"
+    has metrics.jsonl '"event":"fault","kind":"peer"'
+    has faults/rank-0.json "\"suspect_rank\": $last"; has faults/rank-0.json '"phase": "step"' ;;
+stop | stuck)
+    expect 75
+    has faults/rank-0.json '"kind": "'; has faults/rank-0.json "\"suspect_rank\": $last"
+    has faults/rank-0.json '"step": 8'; has faults/rank-0.json 'sum of gradients'; has faults/rank-0.json '"running": true'
+    has faults/rank-0.json 'rank_faults' ;; # the stack names the program
+starved) expect 75; has "faults/rank-$last.json" '"phase": "data"'; has out 'rank' ;;
+error) expect 65; has out 'shard 7 is damaged'; [ "$(grep -c 'shard 7' "$dir/out")" = 1 ] || fail "said twice" ;;
+order) expect 70; has out 'sum of doubles'; has out 'barrier' ;;
+usr2) expect 85; [ "$(grep -c 'stops at step 9, no time on 0' "$dir/out")" = "$ranks" ] || fail "not all stopped" ;;
+term) expect 75; has out 'no time on 1' ;;
+differ) expect 78; has out "differ in 'recipe'"; has out 'rank 1' ;;
+launcher) has faults/rank-0.json '"kind": "launcher"' ;;
+interrupt) [ $code != 0 ] || fail "exit status 0"; has out 'second interrupt' ;;
+esac
+echo "$name with $ranks ranks: exit $code after $took s"
