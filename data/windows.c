@@ -45,7 +45,8 @@ typedef struct windows {
     video *video;
     int n_videos, video_capacity;
     frame *frame;
-    int64_t *record; // of each kept frame, in the folder: its labels are read from there
+    int64_t *record; // of each kept frame, in the folder: its labels are read from there; ~record of a neighbour
+                     // where the frame has none
     int64_t n_frames, capacity, dropped;
     window *window;
 } windows;
@@ -59,20 +60,48 @@ static data_invalid rule(const windows *w)
     return w->cfg.by_column ? DATA_INVALID_COLUMN : DATA_INVALID_FRAME;
 }
 
-static void keep_frame(windows *w, const data_index *x, int64_t record, int64_t folder_record)
+static void add_frame(windows *w, int64_t t_us, int32_t number, int64_t record)
 {
-    if (!w->cfg.all_frames && !data_target_valid(x, record, w->cfg.task, rule(w))) {
-        w->dropped++;
-        return;
-    }
     if (w->n_frames == w->capacity) {
         w->capacity = w->capacity ? 2 * w->capacity : 4096;
         w->frame = mn_realloc(w->frame, (size_t)w->capacity, sizeof *w->frame);
         w->record = mn_realloc(w->record, (size_t)w->capacity, sizeof *w->record);
     }
-    int64_t i = w->n_frames++;
-    w->frame[i] = (frame){.t_us = x->t_us ? x->t_us[record] : 0, .number = x->frame ? x->frame[record] : 0};
-    w->record[i] = folder_record;
+    w->frame[w->n_frames] = (frame){.t_us = t_us, .number = number};
+    w->record[w->n_frames++] = record;
+}
+
+// Prediction covers frames that have neither a face nor a label, and so no record: those between the last one kept of
+// this video and `number` (not included). Their times go evenly up to t_us, or by the frame rate where one end is open.
+static void fill_gap(windows *w, const data_video *v, int64_t number, int64_t t_us, int64_t neighbour)
+{
+    const video *to = &w->video[w->n_videos - 1];
+    int64_t has_before = w->n_frames > to->first, before = 0, began = 0;
+    if (has_before) {
+        before = w->frame[w->n_frames - 1].number;
+        began = w->frame[w->n_frames - 1].t_us;
+    }
+    double step = v->fps_num > 0 && v->fps_den > 0 ? 1e6 * v->fps_den / v->fps_num : 40000;
+    int has_after = t_us >= 0;
+    if (has_before && has_after) step = (double)(t_us - began) / (double)(number - before);
+    for (int64_t k = before + 1; k < number; k++) {
+        double at =
+            has_before ? (double)began + step * (double)(k - before) : (double)t_us - step * (double)(number - k);
+        add_frame(w, at > 0 ? llround(at) : 0, (int32_t)k, ~neighbour);
+    }
+}
+
+static void keep_frame(windows *w, const data_index *x, int64_t record, int64_t folder_record)
+{
+    int64_t t_us = x->t_us ? x->t_us[record] : 0;
+    int32_t number = x->frame ? x->frame[record] : 0;
+    if (w->cfg.all_frames)
+        fill_gap(w, &x->videos[x->video[record]], number, t_us, folder_record);
+    else if (!data_target_valid(x, record, w->cfg.task, rule(w))) {
+        w->dropped++;
+        return;
+    }
+    add_frame(w, t_us, number, folder_record);
 }
 
 static int has_picture(const data_index *x, const data_video *v)
@@ -106,12 +135,19 @@ static mn_err add_video(windows *w, const data_index *x, const data_video *v)
 }
 
 // Records come video by video, in frame order.
+static void end_video(windows *w, const data_video *v, int64_t last_record)
+{
+    video *to = &w->video[w->n_videos - 1];
+    if (w->cfg.all_frames) fill_gap(w, v, v->frames + 1, -1, last_record);
+    to->count = w->n_frames - to->first;
+}
+
 static mn_err collect(windows *w)
 {
     int64_t n = data_folder_count(w->folder), seen = -1;
     const data_shard *last_shard = NULL;
+    const data_video *open = NULL; // the video at hand, if it is taken
     int32_t last_video = -1;
-    int taken = 0;
     for (int64_t i = 0; i < n; i++) {
         int64_t record;
         const data_shard *s = data_folder_at(w->folder, i, &record);
@@ -120,16 +156,15 @@ static mn_err collect(windows *w)
         if (v < 0)
             return mn_fail(MN_ECONFIG, "%s: its records belong to no video; sequences need videos", w->cfg.shards);
         if (s != last_shard || v != last_video) {
-            seen++;
-            taken = w->cfg.parts <= 1 || seen % w->cfg.parts == w->cfg.part;
-            if (taken) MN_TRY(add_video(w, x, &x->videos[v]));
+            if (open) end_video(w, open, i - 1);
+            open = w->cfg.parts <= 1 || ++seen % w->cfg.parts == w->cfg.part ? &x->videos[v] : NULL;
+            if (open) MN_TRY(add_video(w, x, open));
             last_shard = s;
             last_video = v;
         }
-        if (!taken) continue;
-        keep_frame(w, x, record, i);
-        w->video[w->n_videos - 1].count = w->n_frames - w->video[w->n_videos - 1].first;
+        if (open) keep_frame(w, x, record, i);
     }
+    if (open) end_video(w, open, n - 1);
     return MN_OK;
 }
 
@@ -143,8 +178,10 @@ static void cut(windows *w)
         const video *from = &w->video[v];
         for (int64_t at = 0; at < from->count; at += length) {
             int64_t left = from->count - at, first = from->first + at;
-            w->window[w->set.count++] = (window){
-                .first = first, .id = w->record[first], .video = v, .frames = (int32_t)(left < length ? left : length)};
+            w->window[w->set.count++] = (window){.first = first,
+                                                 .id = w->record[first] < 0 ? ~w->record[first] : w->record[first],
+                                                 .video = v,
+                                                 .frames = (int32_t)(left < length ? left : length)};
         }
     }
 }
@@ -310,6 +347,11 @@ static void read_vector(const windows *w, const video *v, int k, int64_t t_us, f
 static void read_target(const windows *w, int64_t i, float *target, float *weight)
 {
     int64_t record;
+    if (w->record[i] < 0) {
+        memset(target, 0, (size_t)w->targets * sizeof *target);
+        memset(weight, 0, (size_t)w->weights * sizeof *weight);
+        return;
+    }
     const data_shard *s = data_folder_at(w->folder, w->record[i], &record);
     data_target_read(data_shard_index(s), record, w->cfg.task, rule(w), target, weight);
 }

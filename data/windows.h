@@ -26,9 +26,9 @@ typedef struct data_windows_cfg {
     int only;                   // DATA_BOTH_STREAMS...
     int64_t length, width;      // T, D
     int by_column;              // an invalid label drops its column, not the frame
-    int all_frames;             // prediction: every frame of the video, labelled or not
-    int pad_counts;             // repeats at the end of a video have the weight of what they repeat
-    int part, parts;            // parts > 1: only the videos whose number modulo parts is part
+    int all_frames;  // prediction: every frame 1 .. frames of the video, also those without a label, face or record
+    int pad_counts;  // repeats at the end of a video have the weight of what they repeat
+    int part, parts; // parts > 1: only the videos whose number modulo parts is part
 } data_windows_cfg;
 
 // MN_ENOINPUT when features of a video are missing; MN_ECONFIG when no window is left.

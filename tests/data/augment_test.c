@@ -251,6 +251,32 @@ Test(augment, the_fused_pass_is_its_steps)
     free(rgb);
 }
 
+Test(augment, grey_is_the_brightness_in_all_channels)
+{
+    uint8_t *rgb = picture(WIDTH, HEIGHT);
+    data_coder *c;
+    const uint8_t *png;
+    size_t size;
+    static float colour[SIZE * SIZE * 3], grey[SIZE * SIZE * 3];
+    cr_assert_eq(data_coder_open(&c), MN_OK);
+    cr_assert_eq(data_png_encode(c, rgb, WIDTH, HEIGHT, 3, &png, &size), MN_OK);
+    for (int k = 0; k < 2; k++) {
+        data_augment cfg = {.size = SIZE, .grey = k};
+        data_augmenter *a;
+        cr_assert_eq(data_augmenter_open(&a, &cfg), MN_OK);
+        cr_assert_eq(data_augment_picture(a, png, size, (data_draw){0}, k ? grey : colour), MN_OK);
+        data_augmenter_close(a);
+    }
+    for (int i = 0; i < SIZE * SIZE; i++) {
+        const float *p = colour + 3 * i;
+        float want = 0.2989f * p[0] + 0.587f * p[1] + 0.114f * p[2];
+        for (int k = 0; k < 3; k++)
+            cr_assert_float_eq(grey[3 * i + k], want, 1e-6);
+    }
+    data_coder_close(c);
+    free(rgb);
+}
+
 // Decoding at 1/2 .. 1/8 replaces part of the antialiasing filter: the result stays close to the exact one.
 Test(augment, reduced_decoding_stays_close)
 {

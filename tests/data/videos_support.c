@@ -33,6 +33,11 @@ void made_name(int video, char *name, size_t size)
     snprintf(name, size, "v%02d%s", made_file(video), suffix[video % 3]);
 }
 
+int made_has_record(const made_corpus *c, int video, int frame)
+{
+    return !c->gaps || (frame > 2 && frame < made_frames(c, video) && frame % 12 != 0 && frame % 12 != 11);
+}
+
 int made_has_picture(int frame)
 {
     return frame % 6 != 0;
@@ -123,6 +128,7 @@ static void add_frames(data_writer *w, data_coder *coder, const made_corpus *c, 
     made_name(v, video, sizeof video);
     for (int f = 1; f <= made_frames(c, v); f++) {
         const uint8_t *bytes = NULL;
+        if (!made_has_record(c, v, f)) continue;
         data_record r = frame_record(v, f, row);
         memset(rgb, made_grey(v, f), sizeof rgb);
         must(data_jpeg_encode(coder, rgb, MADE_SIDE, MADE_SIDE, 95, 0, &bytes, &r.size));

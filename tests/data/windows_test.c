@@ -84,15 +84,20 @@ typedef struct place {
     char *root, *shards, *image, *audio;
 } place;
 
-static place make_place(int leave_out)
+static place make_place_of(const made_corpus *c, int leave_out)
 {
     place p = {.root = support_folder()};
     p.shards = mn_sprintf("%s/made", p.root);
     cr_assert_eq(mkdir(p.shards, 0700), 0);
-    made_write(p.shards, &corpus);
+    made_write(p.shards, c);
     p.image = add_image_features(p.root, leave_out);
     p.audio = add_audio_features(p.root);
     return p;
+}
+
+static place make_place(int leave_out)
+{
+    return make_place_of(&corpus, leave_out);
 }
 
 static void remove_place(place *p)
@@ -260,6 +265,36 @@ Test(windows, prediction_covers_every_frame)
                 check_image(r->image + t * IMAGE_DIM, v, f + t);
                 check_audio(r->audio + t * IMAGE_DIM, v, f + t);
                 cr_assert_eq(r->weight[t], (float)is_valid(DATA_VA, 0, v, f + t));
+            }
+        }
+    cr_assert_eq(index, s->count);
+    free(r);
+    data_set_close(s);
+    remove_place(&p);
+}
+
+// Frames without a record are predicted too: from the features of their own time, without a target.
+Test(windows, prediction_fills_gaps_in_the_records)
+{
+    made_corpus gaps = corpus;
+    gaps.gaps = 1;
+    place p = make_place_of(&gaps, -1);
+    data_windows_cfg cfg = config(&p, DATA_AU, 0);
+    data_set *s;
+    cfg.split = NULL;
+    cfg.all_frames = 1;
+    must(data_windows_open(&s, &cfg));
+    row *r = mn_calloc(1, sizeof *r);
+    int64_t index = 0;
+    for (int v = 0; v < VIDEOS; v++)
+        for (int f = 1; f <= made_frames(&corpus, v); f += T, index++) {
+            read_row(s, index, r);
+            for (int t = 0; t < T && f + t <= made_frames(&corpus, v); t++) {
+                int there = made_has_record(&gaps, v, f + t);
+                cr_assert_eq(data_windows_frame(s, index, t), f + t);
+                check_image(r->image + t * IMAGE_DIM, v, f + t);
+                check_audio(r->audio + t * IMAGE_DIM, v, f + t);
+                cr_assert_eq(r->weight[t], (float)(there && is_valid(DATA_AU, 0, v, f + t)));
             }
         }
     cr_assert_eq(index, s->count);
