@@ -1,16 +1,14 @@
 // Attention inside windows (Liu et al. 2021, Swin), as one op: the cyclic shift and the partition are an index list,
-// the relative bias and the -100 mask are added in the tile, probabilities exist only in the tile.
+// the relative bias and the -100 mask are added in the tile (nn/ops/head.h), probabilities exist only there.
 // A tile is one (row, window, head). Tasks are (block of windows, head), so that what a head sums over all windows, the
 // gradient of its bias, is made in blocks and added in index order: the same on any number of threads.
-//     S = scale Q K^T + bias[query - key] + mask,  P = softmax(S),  O = P V
-//     dV = P^T dO,  dS = P (dO V^T - sum(P dO V^T)),  dQ = scale dS K,  dK = scale dS^T Q,  dbias = sum dS
 #include "nn/ops.h"
 
 #include "nn/base/mem.h"
 #include "nn/op.h"
+#include "nn/ops/head.h"
 #include "nn/ops/math.h"
 #include "nn/ops/rows.h"
-#include "nn/ops/tile.h"
 
 #include <math.h>
 #include <omp.h>
@@ -32,36 +30,10 @@ typedef struct state {
     int32_t *index;       // (windows, tokens): position in the map
     int32_t *label;       // (windows, padded): region of the shifted map; keys of another region are masked
     unsigned char *mixed; // (windows): more than one label
-    int32_t *relative;    // (tokens, tokens): row of the table
+    int32_t *relative;    // (tokens, tokens): row of the table for a key and a query
     // Workspace: bias (heads, tokens, padded), its gradient (blocks, heads, tokens, padded), tiles (threads, ...).
     size_t at_d_bias, at_tiles, tile_bytes;
 } state;
-
-// The tiles of one thread.
-typedef struct tiles {
-    float *q, *k, *v, *k_transposed, *v_transposed, *p, *dp, *out;
-} tiles;
-
-static size_t tile_floats(const state *s)
-{
-    const int64_t by_size = nn__pad16(s->size) * s->tokens, by_token = s->padded * s->size;
-
-    return (size_t)(4 * by_size + 2 * by_token + 2 * s->padded * s->tokens);
-}
-
-static tiles tiles_of(const state *s, const nn_call *c)
-{
-    const int64_t by_size = nn__pad16(s->size) * s->tokens, by_token = s->padded * s->size;
-    float *at = (void *)((char *)c->work + s->at_tiles + s->tile_bytes * (size_t)omp_get_thread_num());
-    tiles t = {.q = at, .k = at + by_size, .v = at + 2 * by_size, .out = at + 3 * by_size};
-
-    at += 4 * by_size;
-    t.k_transposed = at;
-    t.v_transposed = at + by_token;
-    t.p = at + 2 * by_token;
-    t.dp = t.p + s->padded * s->tokens;
-    return t;
-}
 
 // --- strips of a window -----------------------------------------------------------------------------------------------
 // The head's columns of q (part 0), k (1) or v (2); item = row * windows + window.
@@ -87,74 +59,43 @@ static nn__strip strip_of_output(const nn_call *c, const state *s, int64_t item,
                        .index = s->index + window * s->tokens};
 }
 
-// --- one tile ---------------------------------------------------------------------------------------------------------
-// s += bias, and -100 where query and key lie in different regions (label NULL: one region).
-MN_SIMD static void add_bias(float *restrict s, const float *restrict bias, const int32_t *restrict label,
-                             int64_t tokens, int64_t padded)
+// --- one tile -----------------------------------------------------------------------------------------------------------
+static nn__head head_of(const nn_call *c, const state *s, const nn__head_cfg *cfg)
 {
-    for (int64_t i = 0; i < tokens; i++) {
-        for (int64_t j = 0; j < padded; j++)
-            s[i * padded + j] += bias[i * padded + j];
-        for (int64_t j = 0; label && j < padded; j++)
-            s[i * padded + j] += label[j] != label[i] ? -100.0f : 0.0f;
-    }
+    nn__head h;
+
+    (void)nn__head_place(&h, cfg, (char *)c->work + s->at_tiles + s->tile_bytes * (size_t)omp_get_thread_num());
+    return h;
 }
 
-// Loads q (scaled) and k, and leaves the probabilities in t->p.
-static void probabilities(const nn_call *c, const state *s, const tiles *t, int64_t item, int64_t head)
+static nn__head_cfg head_cfg(const nn_node *n, const state *s, int backward)
 {
-    const nn__strip q = strip_of(c, s, item, head, 0), k = strip_of(c, s, item, head, 1);
+    return (nn__head_cfg){
+        .keys = s->tokens, .queries = s->tokens, .size = s->size, .type = n->in[QKV]->dtype, .backward = backward};
+}
+
+// Loads keys and values, and says what the queries are and how they are scored.
+static nn__head_block block_of(const nn_call *c, const state *s, nn__head *h, int64_t item, int64_t head)
+{
+    const nn__strip k = strip_of(c, s, item, head, 1), v = strip_of(c, s, item, head, 2);
     const int64_t window = item % s->windows;
-    const float *bias = (const float *)c->work + head * s->tokens * s->padded;
 
-    nn__tile_load(&q, c->in[QKV], s->tokens, s->scale, t->q);
-    nn__tile_load_transposed(&k, c->in[QKV], s->tokens, t->k_transposed);
-    nn__tile_product(&(nn__product){.m = s->tokens,
-                                    .n = s->padded,
-                                    .k = s->size,
-                                    .a = t->q,
-                                    .a_row = nn__pad16(s->size),
-                                    .a_column = 1,
-                                    .b = t->k_transposed,
-                                    .b_row = s->padded,
-                                    .c = t->p,
-                                    .c_row = s->padded});
-    add_bias(t->p, bias, s->mixed[window] ? s->label + window * s->padded : NULL, s->tokens, s->padded);
-    nn__tile_softmax(t->p, s->tokens, s->tokens, s->padded);
+    nn__head_keys(h, &k, c->in[QKV], &v, c->in[QKV]);
+    return (nn__head_block){.rows = s->tokens,
+                            .q = strip_of(c, s, item, head, 0),
+                            .q_from = c->in[QKV],
+                            .scores = {.scale = s->scale,
+                                       .bias = (const float *)c->work + head * s->tokens * s->padded,
+                                       .label = s->mixed[window] ? s->label + window * s->padded : NULL}};
 }
 
-// c (tokens, size) = a b with a (tokens, tokens) or its transpose, b (tokens, size).
-static void mix(const state *s, const float *a, int transposed, const float *b, float *c)
+static void forward_tile(const nn_call *c, const state *s, nn__head *h, int64_t item, int64_t head)
 {
-    const int64_t width = nn__pad16(s->size);
+    const nn__strip o = strip_of_output(c, s, item, head);
+    const nn__head_block block = block_of(c, s, h, item, head);
 
-    nn__tile_product(&(nn__product){.m = s->tokens,
-                                    .n = width,
-                                    .k = s->tokens,
-                                    .a = a,
-                                    .a_row = transposed ? 1 : s->padded,
-                                    .a_column = transposed ? s->padded : 1,
-                                    .b = b,
-                                    .b_row = width,
-                                    .c = c,
-                                    .c_row = width});
-}
-
-static void forward_tile(const nn_call *c, const state *s, const tiles *t, int64_t item, int64_t head)
-{
-    const nn__strip v = strip_of(c, s, item, head, 2), o = strip_of_output(c, s, item, head);
-
-    probabilities(c, s, t, item, head);
-    nn__tile_load(&v, c->in[QKV], s->tokens, 1, t->v);
-    mix(s, t->p, 0, t->v, t->out);
-    nn__tile_store(&o, c->out[0], s->tokens, 1, t->out, 0);
-}
-
-static void put(const nn_call *c, const state *s, const tiles *t, int64_t item, int64_t head, int part, float scale)
-{
-    const nn__strip strip = strip_of(c, s, item, head, part);
-
-    nn__tile_store(&strip, c->din[QKV], s->tokens, scale, t->out, nn__acc(c, QKV));
+    nn__head_forward(h, &block);
+    nn__tile_store(&o, c->out[0], s->tokens, 1, h->out, 0);
 }
 
 MN_SIMD static void add_rows(float *restrict y, const float *restrict x, int64_t n)
@@ -163,35 +104,24 @@ MN_SIMD static void add_rows(float *restrict y, const float *restrict x, int64_t
         y[i] += x[i];
 }
 
-static void backward_tile(const nn_call *c, const state *s, const tiles *t, int64_t item, int64_t head, float *d_bias)
+static void put(const nn_call *c, const state *s, int64_t item, int64_t head, int part, float scale, const float *x)
 {
-    const nn__strip k = strip_of(c, s, item, head, 1), v = strip_of(c, s, item, head, 2);
-    const nn__strip o = strip_of_output(c, s, item, head);
-    float *d_out = t->v; // (tokens, size): v itself is needed as a transpose only
+    const nn__strip strip = strip_of(c, s, item, head, part);
 
-    probabilities(c, s, t, item, head);
-    nn__tile_load(&o, c->dout[0], s->tokens, 1, d_out);
-    nn__tile_load_transposed(&v, c->in[QKV], s->tokens, t->v_transposed);
-    nn__tile_product(&(nn__product){.m = s->tokens,
-                                    .n = s->padded,
-                                    .k = s->size,
-                                    .a = d_out,
-                                    .a_row = nn__pad16(s->size),
-                                    .a_column = 1,
-                                    .b = t->v_transposed,
-                                    .b_row = s->padded,
-                                    .c = t->dp,
-                                    .c_row = s->padded});
-    nn__tile_d_softmax(t->p, t->dp, s->tokens, s->padded);
-    if (d_bias) add_rows(d_bias, t->dp, s->tokens * s->padded);
+    nn__tile_store(&strip, c->din[QKV], s->tokens, scale, x, nn__acc(c, QKV));
+}
+
+static void backward_tile(const nn_call *c, const state *s, nn__head *h, int64_t item, int64_t head, float *d_bias)
+{
+    const nn__strip o = strip_of_output(c, s, item, head);
+    const nn__head_block block = block_of(c, s, h, item, head);
+
+    nn__head_backward(h, &block, &o, c->dout[0], 1);
+    if (d_bias) add_rows(d_bias, h->d_s, s->tokens * s->padded);
     if (!c->din[QKV]) return;
-    mix(s, t->p, 1, d_out, t->out);
-    put(c, s, t, item, head, 2, 1);
-    nn__tile_load(&k, c->in[QKV], s->tokens, 1, t->k);
-    mix(s, t->dp, 0, t->k, t->out);
-    put(c, s, t, item, head, 0, s->scale);
-    mix(s, t->dp, 1, t->q, t->out);
-    put(c, s, t, item, head, 1, 1); // q carries the scale
+    put(c, s, item, head, 0, s->scale, h->out);
+    put(c, s, item, head, 1, s->scale, h->d_k);
+    put(c, s, item, head, 2, 1, h->d_v);
 }
 
 // --- bias -------------------------------------------------------------------------------------------------------------
@@ -204,10 +134,10 @@ static void expand_bias(const nn_call *c, const state *s)
     for (int64_t r = 0; r < s->heads * s->tokens; r++) {
         const int64_t head = r / s->tokens;
         const int32_t *relative = s->relative + r % s->tokens * s->tokens;
-        for (int64_t j = 0; j < s->tokens; j++)
-            bias[r * s->padded + j] = table[relative[j] * s->heads + head];
-        for (int64_t j = s->tokens; j < s->padded; j++)
-            bias[r * s->padded + j] = 0;
+        for (int64_t i = 0; i < s->tokens; i++)
+            bias[r * s->padded + i] = table[relative[i] * s->heads + head];
+        for (int64_t i = s->tokens; i < s->padded; i++)
+            bias[r * s->padded + i] = 0;
     }
 }
 
@@ -231,9 +161,9 @@ static void collect_table(const nn_call *c, const state *s)
             add_rows(sum, d_bias_of(c, s, b, head), s->tokens * s->padded);
         for (int64_t e = 0; e < entries && !nn__acc(c, TABLE); e++)
             d[e * s->heads + head] = 0;
-        for (int64_t i = 0; i < s->tokens; i++)
-            for (int64_t j = 0; j < s->tokens; j++)
-                d[s->relative[i * s->tokens + j] * s->heads + head] += sum[i * s->padded + j];
+        for (int64_t j = 0; j < s->tokens; j++)
+            for (int64_t i = 0; i < s->tokens; i++)
+                d[s->relative[j * s->tokens + i] * s->heads + head] += sum[j * s->padded + i];
     }
 }
 
@@ -246,14 +176,16 @@ static int64_t first_item(const state *s, int64_t block)
 static mn_err forward(const nn_call *c)
 {
     const state *s = c->node->state;
+    const nn__head_cfg cfg = head_cfg(c->node, s, 0);
 
     expand_bias(c, s);
 #pragma omp parallel for schedule(static)
     for (int64_t task = 0; task < s->blocks * s->heads; task++) {
         const int64_t block = task / s->heads, head = task % s->heads;
-        const tiles t = tiles_of(s, c);
-        for (int64_t item = first_item(s, block); item < first_item(s, block + 1); item++)
-            forward_tile(c, s, &t, item, head);
+        nn__head h = head_of(c, s, &cfg);
+        const int64_t end = first_item(s, block + 1);
+        for (int64_t item = first_item(s, block); item < end; item++)
+            forward_tile(c, s, &h, item, head);
     }
     return MN_OK;
 }
@@ -261,17 +193,19 @@ static mn_err forward(const nn_call *c)
 static mn_err backward(const nn_call *c)
 {
     const state *s = c->node->state;
+    const nn__head_cfg cfg = head_cfg(c->node, s, 1);
 
     if (nn__no_gradient(c)) return MN_OK;
     expand_bias(c, s);
 #pragma omp parallel for schedule(static)
     for (int64_t task = 0; task < s->blocks * s->heads; task++) {
         const int64_t block = task / s->heads, head = task % s->heads;
-        const tiles t = tiles_of(s, c);
+        nn__head h = head_of(c, s, &cfg);
         float *d_bias = c->din[TABLE] ? d_bias_of(c, s, block, head) : NULL;
         if (d_bias) memset(d_bias, 0, (size_t)(s->tokens * s->padded) * sizeof *d_bias);
-        for (int64_t item = first_item(s, block); item < first_item(s, block + 1); item++)
-            backward_tile(c, s, &t, item, head, d_bias);
+        const int64_t end = first_item(s, block + 1);
+        for (int64_t item = first_item(s, block); item < end; item++)
+            backward_tile(c, s, &h, item, head, d_bias);
     }
     if (c->din[TABLE]) collect_table(c, s);
     return MN_OK;
@@ -303,9 +237,9 @@ static void place_pairs(state *s, const window_attr *a)
 {
     const int64_t w = a->window, span = 2 * w - 1;
 
-    for (int64_t i = 0; i < s->tokens; i++)
-        for (int64_t j = 0; j < s->tokens; j++)
-            s->relative[i * s->tokens + j] = (int32_t)((i / w - j / w + w - 1) * span + (i % w - j % w + w - 1));
+    for (int64_t j = 0; j < s->tokens; j++)
+        for (int64_t i = 0; i < s->tokens; i++)
+            s->relative[j * s->tokens + i] = (int32_t)((i / w - j / w + w - 1) * span + i % w - j % w + w - 1);
 }
 
 static size_t align_up(size_t bytes)
@@ -337,7 +271,9 @@ static mn_err prepare(nn_node *n)
     const size_t bias_bytes = (size_t)(s->heads * s->tokens * s->padded) * sizeof(float);
     s->at_d_bias = align_up(bias_bytes);
     s->at_tiles = s->at_d_bias + (n->grad_in & 1u << TABLE ? align_up((size_t)s->blocks * bias_bytes) : 0);
-    s->tile_bytes = align_up(tile_floats(s) * sizeof(float));
+    const nn__head_cfg cfg = head_cfg(n, s, n->grad_in != 0);
+    nn__head none;
+    s->tile_bytes = nn__head_place(&none, &cfg, NULL);
     n->work_bytes = s->at_tiles + s->tile_bytes * (size_t)omp_get_max_threads();
     return MN_OK;
 }
