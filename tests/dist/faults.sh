@@ -19,7 +19,7 @@ last=$((ranks - 1))
 wait_for() { for _ in $(seq 100); do [ -s "$dir/$1" ] && return; sleep 0.05; done; fail "$1 did not appear"; }
 case $name in
 launcher) for r in $(seq 0 $last); do wait_for "pid.$r"; done; sleep 0.5; kill -9 $job ;;
-blip) # stopped for a while that is shorter than the deadline, then goes on
+pause) # stopped for a while that is shorter than the deadline, then goes on
     wait_for "pid.$last"
     for _ in $(seq 100); do grep -q '^State:.T' "/proc/$(cat "$dir/pid.$last")/status" && break; sleep 0.05; done
     sleep 1.5; kill -CONT "$(cat "$dir/pid.$last")" ;;
@@ -39,7 +39,7 @@ for r in $(seq 0 $last); do is_gone "$(cat "$dir/pid.$r")" || fail "rank $r is s
 
 expect() { [ $code = "$1" ] || fail "exit status $code, expected $1"; }
 case $name in
-none | blip) expect 0; [ -z "$(ls "$dir/faults")" ] || fail "a report without a fault" ;;
+none | pause) expect 0; [ -z "$(ls "$dir/faults")" ] || fail "a report without a fault" ;;
 kill | crash | leave) # the launcher has the status of the dead one
     [ $code != 0 ] || fail "exit status 0"
     grep -q '"kind": "peer"' "$dir"/faults/*.json || fail "no report names the dead"

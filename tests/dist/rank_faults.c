@@ -57,7 +57,7 @@ static mn_err misbehave(const job *j)
     if (is(j, "kill")) kill(getpid(), SIGKILL);
     if (is(j, "crash")) raise(SIGSEGV);
     if (is(j, "leave")) _exit(0);
-    if (is(j, "stop") || is(j, "blip")) kill(getpid(), SIGSTOP);
+    if (is(j, "stop") || is(j, "pause")) kill(getpid(), SIGSTOP);
     if (is(j, "error")) return mn_fail(MN_EDATA, "shard 7 is damaged");
     if (is(j, "order")) return dist_host_sum(j->comm, &v, 1);
     if (is(j, "stuck")) sleep_ms(60000);
@@ -88,10 +88,11 @@ static mn_err step(job *j, int64_t n, dist_control *sum)
 
 static mn_err train(job *j)
 {
-    for (int64_t n = 0; n < STEPS; n++) {
+    int slow = is(j, "launcher") || is(j, "cut") || is(j, "blip"); // long enough to be disturbed in the middle
+    for (int64_t n = 0; n < (is(j, "cut") ? 100 * STEPS : STEPS); n++) {
         dist_control sum;
         MN_TRY(step(j, n, &sum));
-        sleep_ms(is(j, "launcher") ? 100 : 10); // long enough to be killed in the middle
+        sleep_ms(slow ? 100 : 10);
         if (sum.stop <= 0) continue;
         printf("rank %d stops at step %lld, no time on %g ranks\n", dist_rank(j->comm), (long long)n,
                (double)sum.no_time);
@@ -105,8 +106,9 @@ static mn_err run(job *j)
     void *grad;
     dist_range range[] = {{0, ELEMENTS / 2, 1}, {ELEMENTS / 2, ELEMENTS / 2 + CONTROL, 2}};
     dist_watchdog_cfg dog = {.dir = j->dir};
-    if (is(j, "stop") || is(j, "stuck") || is(j, "starved"))
-        dog.seconds[DIST_PHASE_INIT] = dog.seconds[DIST_PHASE_STEP] = dog.seconds[DIST_PHASE_DATA] = 2.5;
+    int hangs = is(j, "stop") || is(j, "stuck") || is(j, "starved");
+    if (hangs || is(j, "cut"))
+        dog.seconds[DIST_PHASE_INIT] = dog.seconds[DIST_PHASE_STEP] = dog.seconds[DIST_PHASE_DATA] = hangs ? 2.5 : 4;
     MN_TRY(tell_pid(j));
     MN_TRY(dist_signal_install());
     MN_TRY(dist_watchdog_start(&j->dog, j->comm, &dog));
