@@ -1,0 +1,268 @@
+// Writing one checkpoint folder: temporary name, every file hashed while it is written, fsync, rename, fsync of the
+// parent. A crash at any point leaves the old checkpoints and perhaps a temporary folder, which the next save removes.
+#include "dist/ckpt_internal.h"
+
+#include "nn/base/fault.h"
+#include "nn/base/log.h"
+#include "nn/base/mem.h"
+#include "nn/safetensors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <xxhash.h>
+
+#define TEMPORARY ".tmp-"
+
+// A file that is hashed while it is written.
+typedef struct sink {
+    int fd;
+    char *path;
+    int64_t size;
+    XXH3_state_t *hash;
+} sink;
+
+static mn_err sink_open(sink *s, const char *folder, const char *name)
+{
+    *s = (sink){.fd = -1, .path = mn_sprintf("%s/%s", folder, name), .hash = XXH3_createState()};
+    mn_assert(s->hash && XXH3_128bits_reset(s->hash) == XXH_OK);
+    if (mn_fault("ckpt.create")) return mn_fail(MN_EIO, "%s: injected fault", s->path);
+    return mn_file_create(&s->fd, s->path);
+}
+
+static mn_err sink_write(sink *s, const void *data, size_t size)
+{
+    if (mn_fault("ckpt.write")) return mn_fail(MN_EIO, "%s: injected fault", s->path);
+    XXH3_128bits_update(s->hash, data, size);
+    s->size += (int64_t)size;
+    return mn_file_write(s->fd, data, size, s->path);
+}
+
+// Durable and closed; the digest so far. Releases everything in any case.
+static mn_err sink_close(sink *s, mn_err err, int64_t *size, char hex[MN_DIGEST_SIZE])
+{
+    XXH128_hash_t h = XXH3_128bits_digest(s->hash);
+    snprintf(hex, MN_DIGEST_SIZE, "%016llx%016llx", (unsigned long long)h.high64, (unsigned long long)h.low64);
+    *size = s->size;
+    if (err == MN_OK && mn_fault("ckpt.fsync")) err = mn_fail(MN_EIO, "%s: injected fault", s->path);
+    if (s->fd >= 0) {
+        mn_err closed = mn_file_close(s->fd, err == MN_OK, s->path);
+        if (err == MN_OK) err = closed;
+    }
+    XXH3_freeState(s->hash);
+    free(s->path);
+    return err;
+}
+
+// --- tensors ---
+
+typedef struct tensors {
+    nn_safetensor *entry;
+    const float **data;
+    int n;
+} tensors;
+
+static void add_tensor(tensors *t, const nn_param *p, const char *suffix, const float *data)
+{
+    nn_safetensor *e = &t->entry[t->n];
+    int length = snprintf(e->name, sizeof e->name, "%s%s", p->name, suffix);
+    mn_assert(length > 0 && (size_t)length < sizeof e->name);
+    e->dtype = NN_SAFETENSORS_F32;
+    e->shape = p->spec.shape;
+    t->data[t->n++] = data;
+}
+
+static tensors model_tensors(const dist__snapshot *s)
+{
+    int n = nn_params_count(s->params);
+    tensors t = {mn_calloc((size_t)n + 1, sizeof *t.entry), mn_calloc((size_t)n + 1, sizeof *t.data), 0};
+    for (int i = 0; i < n; i++) {
+        const nn_param *p = nn_params_at(s->params, i);
+        add_tensor(&t, p, "", s->master + p->offset);
+    }
+    return t;
+}
+
+static tensors optimizer_tensors(const dist__snapshot *s)
+{
+    int n = nn_params_count(s->params);
+    tensors t = {mn_calloc(2 * (size_t)n + 1, sizeof *t.entry), mn_calloc(2 * (size_t)n + 1, sizeof *t.data), 0};
+    for (int i = 0; i < n; i++) {
+        const nn_param *p = nn_params_at(s->params, i);
+        if (p->frozen || p->spec.buffer) continue;
+        add_tensor(&t, p, ".m", s->m + p->offset);
+        add_tensor(&t, p, ".v", s->v + p->offset);
+    }
+    return t;
+}
+
+static mn_err write_tensors(const char *folder, int file, tensors *t, dist__manifest *m)
+{
+    sink s;
+    char *header = NULL;
+    size_t header_size = 0;
+    mn_err err = sink_open(&s, folder, dist__ckpt_file[file]);
+    if (err == MN_OK) err = nn_safetensors_header(t->entry, t->n, NULL, 0, &header, &header_size);
+    if (err == MN_OK) err = sink_write(&s, header, header_size);
+    for (int i = 0; i < t->n && err == MN_OK; i++)
+        err = sink_write(&s, t->data[i], (size_t)mn_count(t->entry[i].shape) * sizeof(float));
+    free(header);
+    free(t->entry);
+    free(t->data);
+    return sink_close(&s, err, &m->size[file], m->digest[file]);
+}
+
+static mn_err write_text(const char *folder, const char *name, char *text, int64_t *size, char digest[MN_DIGEST_SIZE])
+{
+    sink s;
+    mn_err err = sink_open(&s, folder, name);
+    if (err == MN_OK) err = sink_write(&s, text, strlen(text));
+    free(text);
+    return sink_close(&s, err, size, digest);
+}
+
+// --- the folder ---
+
+static mn_err fill(const dist_ckpt_cfg *cfg, const dist__snapshot *s, const char *folder)
+{
+    dist__manifest m = {.step = s->state.step, .attempt = cfg->attempt, .binary = cfg->binary};
+    int64_t size;
+    char digest[MN_DIGEST_SIZE];
+    tensors model = model_tensors(s), moments = optimizer_tensors(s);
+    mn_err err = write_tensors(folder, DIST_CKPT_MODEL, &model, &m);
+    if (err == MN_OK) {
+        err = write_tensors(folder, DIST_CKPT_OPTIMIZER, &moments, &m);
+    } else {
+        free(moments.entry);
+        free(moments.data);
+    }
+    MN_TRY(err);
+    MN_TRY(write_text(folder, dist__ckpt_file[DIST_CKPT_STATE], dist__state_text(s), &m.size[DIST_CKPT_STATE],
+                      m.digest[DIST_CKPT_STATE]));
+    MN_TRY(write_text(folder, "manifest.json", dist__manifest_text(&m), &size, digest));
+    if (mn_fault("ckpt.dirsync")) return mn_fail(MN_EIO, "%s: injected fault", folder);
+    return mn_dir_sync(folder);
+}
+
+// A requeued job can overlap the ranks of its former self: the older one must not write any more.
+static mn_err still_ours(const dist_ckpt_cfg *cfg)
+{
+    int64_t highest;
+    char *run = mn_sprintf("%s/..", cfg->dir);
+    mn_err err = dist__attempt_highest(run, &highest);
+    free(run);
+    MN_TRY(err);
+    if (highest > cfg->attempt)
+        return mn_fail(MN_ECREATE,
+                       "%s: attempt %lld of this run has started; this is attempt %lld, it stops without saving",
+                       cfg->dir, (long long)highest, (long long)cfg->attempt);
+    return MN_OK;
+}
+
+static void remove_temporaries(const char *dir)
+{
+    char **names;
+    int64_t n;
+    if (mn_dir_list(dir, &names, &n) != MN_OK) return;
+    for (int64_t i = 0; i < n; i++) {
+        if (strncmp(names[i], TEMPORARY, strlen(TEMPORARY)) != 0) continue;
+        char *path = mn_sprintf("%s/%s", dir, names[i]);
+        if (mn_dir_remove(path) != MN_OK) mn_warn("%s: could not be removed: %s", path, mn_errmsg());
+        free(path);
+    }
+    mn_names_free(names, n);
+}
+
+// NFS and some other file systems know no rename with flags: then look first. Attempt numbers keep a second writer away.
+static int rename_new(const char *from, const char *to)
+{
+    if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    if (access(to, F_OK) == 0) {
+        errno = EEXIST;
+        return -1;
+    }
+    return rename(from, to);
+}
+
+// A folder of that name can only be one of a run that was rolled back past it: it makes room.
+static mn_err publish(const char *dir, const char *temporary, const char *final)
+{
+    if (mn_fault("ckpt.rename")) return mn_fail(MN_EIO, "%s: injected fault", final);
+    if (rename_new(temporary, final) != 0) {
+        if (errno != EEXIST) return mn_fail(MN_EIO, "%s: cannot rename to it: %s", final, strerror(errno));
+        char *old = mn_sprintf("%s-replaced", temporary);
+        mn_err err = rename_new(final, old) == 0 && rename_new(temporary, final) == 0
+                         ? mn_dir_sync(dir)
+                         : mn_fail(MN_EIO, "%s: cannot replace it: %s", final, strerror(errno));
+        if (err == MN_OK) err = mn_dir_remove(old);
+        free(old);
+        MN_TRY(err);
+    }
+    if (mn_fault("ckpt.parentsync")) return mn_fail(MN_EIO, "%s: injected fault", dir);
+    return mn_dir_sync(dir);
+}
+
+static mn_err write_latest(const char *dir, const char *name)
+{
+    char *path = mn_sprintf("%s/LATEST", dir), *text = mn_sprintf("%s\n", name);
+    mn_err err = mn_fault("ckpt.latest") ? mn_fail(MN_EIO, "%s: injected fault", path)
+                                         : mn_file_replace(path, text, strlen(text));
+    free(path);
+    free(text);
+    return err;
+}
+
+mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s)
+{
+    mn_err err;
+    char name[32];
+    snprintf(name, sizeof name, "step-%08lld", (long long)s->state.step);
+    char *temporary = mn_sprintf("%s/" TEMPORARY "%s-%lld", cfg->dir, name, (long long)cfg->attempt);
+    char *final = mn_sprintf("%s/%s", cfg->dir, name);
+    remove_temporaries(cfg->dir);
+    MN_TRY_OUT(err, still_ours(cfg));
+    if (mn_fault("ckpt.mkdir") || mkdir(temporary, 0777) != 0) {
+        err = mn_fail(MN_EIO, "%s: cannot create the folder: %s", temporary, strerror(errno));
+        goto out;
+    }
+    MN_TRY_OUT(err, fill(cfg, s, temporary));
+    MN_TRY_OUT(err, still_ours(cfg));
+    MN_TRY_OUT(err, publish(cfg->dir, temporary, final));
+    MN_TRY_OUT(err, write_latest(cfg->dir, name));
+out:
+    if (err != MN_OK) {
+        // Keep the first message: cleaning up may fail on the same full disk.
+        char *message = mn_strdup(mn_errmsg());
+        remove_temporaries(cfg->dir);
+        mn_fail(err, "%s", message);
+        free(message);
+    }
+    free(temporary);
+    free(final);
+    return err;
+}
+
+mn_err dist__ckpt_prune(const dist_ckpt_cfg *cfg, int64_t newest, int64_t best_step)
+{
+    int64_t *steps, n, kept = 0;
+    mn_err err = MN_OK;
+    char *path = mn_sprintf("%s/step-%08lld", cfg->dir, (long long)newest);
+    // Nothing older goes before the new one has been read back.
+    err = dist_ckpt_verify(path);
+    free(path);
+    MN_TRY(err);
+    MN_TRY(dist__ckpt_list(cfg->dir, &steps, &n));
+    for (int64_t i = 0; i < n && err == MN_OK; i++) {
+        if (kept++ < cfg->keep || steps[i] == best_step || mn_fault("ckpt.prune")) continue;
+        path = mn_sprintf("%s/step-%08lld", cfg->dir, (long long)steps[i]);
+        err = mn_dir_remove(path);
+        free(path);
+    }
+    free(steps);
+    return err;
+}
