@@ -1,0 +1,249 @@
+#include "dist/metrics.h"
+
+#include "nn/base/mem.h"
+#include "nn/base/rng.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { EXPRESSIONS = 8, UNITS = 12, RESAMPLES = 1000 };
+enum { TP, FP, FN, TN, UNIT_SUMS };         // of an action unit
+enum { N, SX, SY, SXX, SYY, SXY, VA_SUMS }; // of valence or arousal: values lie in [-1, 1], so no shift is needed
+enum { MOST_SUMS = EXPRESSIONS * EXPRESSIONS };
+
+// Sums of each video: counts are exact in a double up to 2^53.
+struct dist_metrics {
+    dist_metric kind;
+    int64_t videos;
+    int sums;
+    double *sum; // (videos, sums); EXPR: truth * 8 + said
+};
+
+static int sums_of(dist_metric kind)
+{
+    static const int sums[] = {EXPRESSIONS * EXPRESSIONS, UNITS * UNIT_SUMS, 2 * VA_SUMS};
+    return sums[kind];
+}
+
+int dist_metrics_columns(dist_metric kind)
+{
+    static const int columns[] = {EXPRESSIONS, UNITS, 2};
+    return columns[kind];
+}
+
+dist_metrics *dist_metrics_new(dist_metric kind, int64_t videos)
+{
+    dist_metrics *m = mn_calloc(1, sizeof *m);
+    m->kind = kind;
+    m->videos = videos;
+    m->sums = sums_of(kind);
+    m->sum = mn_calloc((size_t)videos * (size_t)m->sums + 1, sizeof *m->sum);
+    return m;
+}
+
+void dist_metrics_free(dist_metrics *m)
+{
+    if (!m) return;
+    free(m->sum);
+    free(m);
+}
+
+// --- adding ---
+
+static int largest(const float *x, int n)
+{
+    int best = 0;
+    for (int i = 1; i < n; i++)
+        if (x[i] > x[best]) best = i;
+    return best;
+}
+
+static void add_unit(double *s, float logit, float target)
+{
+    int said = logit >= 0, truth = target > 0.5f;
+    if (said && truth)
+        s[TP]++;
+    else if (said)
+        s[FP]++;
+    else if (truth)
+        s[FN]++;
+    else
+        s[TN]++;
+}
+
+static void add_value(double *s, double x, double y)
+{
+    s[N]++;
+    s[SX] += x;
+    s[SY] += y;
+    s[SXX] += x * x;
+    s[SYY] += y * y;
+    s[SXY] += x * y;
+}
+
+void dist_metrics_add(dist_metrics *m, int64_t video, const float *prediction, const float *target, const float *weight,
+                      int by_column)
+{
+    mn_assert(video >= 0 && video < m->videos);
+    double *s = m->sum + video * m->sums;
+    if (m->kind == DIST_METRIC_EXPR) {
+        if (weight[0] > 0) s[largest(target, EXPRESSIONS) * EXPRESSIONS + largest(prediction, EXPRESSIONS)]++;
+        return;
+    }
+    for (int k = 0; k < dist_metrics_columns(m->kind); k++) {
+        if (weight[by_column ? k : 0] <= 0) continue;
+        if (m->kind == DIST_METRIC_AU)
+            add_unit(s + k * UNIT_SUMS, prediction[k], target[k]);
+        else
+            add_value(s + k * VA_SUMS, prediction[k], target[k]);
+    }
+}
+
+mn_err dist_metrics_merge(dist_metrics *m, dist_comm *c)
+{
+    return c ? dist_host_sum(c, m->sum, m->videos * m->sums) : MN_OK;
+}
+
+// --- values from sums ---
+
+static double f1(double tp, double fp, double fn, dist_zero_division zero, int *undefined)
+{
+    *undefined = tp + fp + fn == 0;
+    if (*undefined) return zero == DIST_ZERO_1 || zero == DIST_ZERO_SKLEARN13 ? 1 : zero == DIST_ZERO_SKIP ? NAN : 0;
+    if (tp == 0 && fp > 0 && fn > 0 && zero == DIST_ZERO_SKLEARN13) return 1;
+    return 2 * tp / (2 * tp + fp + fn);
+}
+
+static double f1_of_class(const double *confusion, int k, dist_zero_division zero, int *undefined)
+{
+    double tp = confusion[k * EXPRESSIONS + k], fp = -tp, fn = -tp;
+    for (int i = 0; i < EXPRESSIONS; i++) {
+        fp += confusion[i * EXPRESSIONS + k];
+        fn += confusion[k * EXPRESSIONS + i];
+    }
+    return f1(tp, fp, fn, zero, undefined);
+}
+
+// Population form. Both constant and equal: a constant carries no information, 0.
+static double ccc(const double *s)
+{
+    if (s[N] == 0) return 0;
+    double mx = s[SX] / s[N], my = s[SY] / s[N];
+    double vx = s[SXX] / s[N] - mx * mx, vy = s[SYY] / s[N] - my * my, c = s[SXY] / s[N] - mx * my;
+    double d = vx + vy + (mx - my) * (mx - my);
+    return d < 1e-12 ? 0 : 2 * c / d;
+}
+
+static double class_value(const dist_metrics *m, const double *sums, int k, dist_zero_division zero, int *undefined)
+{
+    *undefined = 0;
+    if (m->kind == DIST_METRIC_VA) return ccc(sums + k * VA_SUMS);
+    if (m->kind == DIST_METRIC_EXPR) return f1_of_class(sums, k, zero, undefined);
+    const double *u = sums + k * UNIT_SUMS;
+    return f1(u[TP], u[FP], u[FN], zero, undefined);
+}
+
+// Mean over the classes that count.
+static double mean_value(const dist_metrics *m, const double *sums, dist_zero_division zero)
+{
+    double total = 0;
+    int n = 0, undefined;
+    for (int k = 0; k < dist_metrics_columns(m->kind); k++) {
+        double v = class_value(m, sums, k, zero, &undefined);
+        if (isnan(v)) continue;
+        total += v;
+        n++;
+    }
+    return n ? total / n : 0;
+}
+
+static void add_video(const dist_metrics *m, int64_t video, double *total)
+{
+    for (int i = 0; i < m->sums; i++)
+        total[i] += m->sum[video * m->sums + i];
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void interval(const dist_metrics *m, dist_zero_division zero, uint64_t seed, dist_metrics_result *out)
+{
+    double *value = mn_calloc(RESAMPLES, sizeof *value);
+    uint64_t key = mn_rng_key(seed, "metrics.interval");
+    for (int r = 0; r < RESAMPLES; r++) {
+        double total[MOST_SUMS] = {0};
+        mn_stream_rng rng = mn_rng_open(key, (uint64_t)r, 0);
+        for (int64_t v = 0; v < m->videos; v++)
+            add_video(m, mn_rng_below(&rng, m->videos), total);
+        value[r] = mean_value(m, total, zero);
+    }
+    qsort(value, RESAMPLES, sizeof *value, ascending);
+    out->low = value[RESAMPLES / 40];
+    out->high = value[RESAMPLES - 1 - RESAMPLES / 40];
+    free(value);
+}
+
+static double chance_of(const dist_metrics *m, const double *total)
+{
+    double best = 0, n = 0, sum = 0;
+    if (m->kind == DIST_METRIC_VA) return 0;
+    if (m->kind == DIST_METRIC_AU) {
+        // Saying "active" always: precision is the share of active frames, recall 1.
+        for (int k = 0; k < UNITS; k++) {
+            const double *u = total + k * UNIT_SUMS;
+            double active = u[TP] + u[FN], frames = active + u[FP] + u[TN];
+            sum += frames + active > 0 ? 2 * active / (frames + active) : 0;
+        }
+        return sum / UNITS;
+    }
+    for (int k = 0; k < EXPRESSIONS; k++) {
+        double count = 0;
+        for (int i = 0; i < EXPRESSIONS; i++)
+            count += total[k * EXPRESSIONS + i];
+        n += count;
+        if (count > best) best = count;
+    }
+    return n > 0 ? 2 * best / (n + best) / EXPRESSIONS : 0;
+}
+
+void dist_metrics_compute(const dist_metrics *m, dist_zero_division zero, uint64_t seed, dist_metrics_result *out)
+{
+    double total[MOST_SUMS] = {0};
+    int undefined;
+    memset(out, 0, sizeof *out);
+    for (int64_t v = 0; v < m->videos; v++)
+        add_video(m, v, total);
+    out->classes = dist_metrics_columns(m->kind);
+    for (int k = 0; k < out->classes; k++) {
+        out->value[k] = class_value(m, total, k, zero, &undefined);
+        out->undefined += undefined;
+    }
+    out->mean = mean_value(m, total, zero);
+    out->chance = chance_of(m, total);
+    if (m->kind == DIST_METRIC_VA)
+        out->frames = (int64_t)total[N];
+    else if (m->kind == DIST_METRIC_AU)
+        out->frames = (int64_t)(total[TP] + total[FP] + total[FN] + total[TN]);
+    else
+        for (int i = 0; i < m->sums; i++)
+            out->frames += (int64_t)total[i];
+    interval(m, zero, seed, out);
+}
+
+int64_t dist_metrics_confusion(const dist_metrics *m, int truth, int said)
+{
+    double n = 0;
+    mn_assert(m->kind == DIST_METRIC_EXPR);
+    for (int64_t v = 0; v < m->videos; v++)
+        n += m->sum[v * m->sums + truth * EXPRESSIONS + said];
+    return (int64_t)n;
+}
+
+double dist_p_mtl(const dist_metrics_result *expr, const dist_metrics_result *au, const dist_metrics_result *va)
+{
+    return expr->mean + au->mean + va->mean;
+}
