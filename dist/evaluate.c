@@ -1,0 +1,61 @@
+// One forward pass over a set, in order, every sample exactly once whatever the number of ranks.
+#include "dist/train.h"
+
+#include <math.h>
+#include <string.h>
+
+nn_tensor *dist_input(nn_graph *g, const data_set *set, int64_t rows, const char *field)
+{
+    int i = data_set_field(set, field);
+    if (i < 0) return nn_graph_bad(g, "the data has no field '%s'", field);
+    const data_field *f = &set->field[i];
+    mn_shape shape = {.n = f->shape.n + 1, .d = {rows}};
+    if (shape.n > MN_MAX_DIMS) return nn_graph_bad(g, "the field '%s' has too many dimensions", field);
+    for (int k = 0; k < f->shape.n; k++)
+        shape.d[k + 1] = f->shape.d[k];
+    return nn_input(g, field, f->dtype, shape);
+}
+
+mn_err dist_feed(nn_graph *g, const data_set *set, const data_batch *b)
+{
+    for (int i = 0; i < b->n_fields; i++) {
+        const char *name = set->field[i].name;
+        if (nn_graph_input(g, name, NULL)) MN_TRY(nn_graph_feed(g, name, b->field[i], b->bytes[i]));
+    }
+    return MN_OK;
+}
+
+static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, const data_batch *b)
+{
+    MN_TRY(dist_feed(g, set, b));
+    MN_TRY(nn_graph_run(g, &(nn_tick){.first_row = b->at.position + b->first_row, .rows = b->rows}));
+    return t->score_add(t->ctx, g, b);
+}
+
+static mn_err score_all(const dist_task *t, nn_graph *g, const data_set *set, data_loader *l)
+{
+    const data_batch *b;
+    for (;;) {
+        MN_TRY(data_loader_next(l, &b));
+        if (!b) return MN_OK;
+        mn_err e = score_batch(t, g, set, b);
+        data_loader_release(l, b);
+        MN_TRY(e);
+    }
+}
+
+mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *set, int64_t batch, int threads,
+                     dist_score *out)
+{
+    data_loader *l;
+    data_loader_cfg cfg = {
+        .set = set, .batch = batch, .rank = dist_rank(c), .world = dist_world(c), .threads = threads, .ahead = 2};
+    memset(out, 0, sizeof *out);
+    out->loss = NAN;
+    MN_TRY(t->score_begin(t->ctx));
+    MN_TRY(data_loader_open(&l, &cfg, (data_state){0}));
+    mn_err err = score_all(t, g, set, l);
+    data_loader_close(l);
+    MN_TRY(dist_agree(c, err));
+    return t->score_end(t->ctx, c, out);
+}

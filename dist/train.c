@@ -1,0 +1,451 @@
+#include "dist/train.h"
+
+#include "dist/bucket.h"
+#include "dist/ckpt.h"
+#include "dist/handshake.h"
+#include "dist/machine.h"
+#include "dist/progress.h"
+#include "dist/run.h"
+#include "dist/signal.h"
+#include "dist/watchdog.h"
+#include "nn/base/clock.h"
+#include "nn/base/fault.h"
+#include "nn/base/log.h"
+#include "nn/base/mem.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_SKIPS = 5 };
+
+// Everything of one run in this process.
+typedef struct loop {
+    dist_comm *comm;
+    const dist_task *task;
+    const dist_train_cfg *cfg;
+    dist_run *run;
+    dist_attempt attempt;
+    char *ckpt_dir;
+    nn_params *params;
+    nn_graph *graph, *eval_graph;
+    nn_optim *optim;
+    dist_window *window;
+    dist_buckets *buckets;
+    data_loader *loader;
+    dist_ckpt *ckpt; // rank 0 only
+    dist_progress *progress;
+    dist_watchdog *watchdog;
+    dist_state state;
+    int64_t steps, per_epoch, saved_step;
+    int skips, stop;
+    // Of the last step.
+    double loss, lr, grad_norm, step_s, data_s, comm_s;
+    uint64_t ids;
+    int64_t samples, epoch;
+} loop;
+
+int64_t dist_steps_per_epoch(const data_set *set, int64_t batch, int64_t epoch_samples)
+{
+    return (epoch_samples > 0 ? epoch_samples : set->count) / batch;
+}
+
+static int lead(const loop *l)
+{
+    return dist_rank(l->comm) == 0;
+}
+
+// --- start ---
+
+static mn_err build_graphs(loop *l)
+{
+    const dist_train_cfg *cfg = l->cfg;
+    const dist_task *t = l->task;
+    int world = dist_world(l->comm);
+    nn_graph_cfg graph = {.mode = NN_TRAIN, .dtype = cfg->dtype, .seed = cfg->seed};
+    l->params = nn_params_new(cfg->seed);
+    l->graph = nn_graph_new(l->params, &graph);
+    nn_tensor *loss =
+        t->build(t->ctx, l->graph, t->train, data_loader_plan_rows(cfg->batch, world, cfg->mixup_alpha > 0));
+    nn_output(l->graph, "loss", loss);
+    nn_graph_set_sum(l->graph, dist_host_sum, l->comm);
+    if (t->eval) {
+        graph.mode = NN_EVAL;
+        l->eval_graph = nn_graph_new(l->params, &graph);
+        t->build(t->ctx, l->eval_graph, t->eval, data_loader_plan_rows(cfg->eval_batch, world, 0));
+        nn_graph_set_sum(l->eval_graph, dist_host_sum, l->comm);
+    }
+    MN_TRY(dist_window_new(&l->window, l->comm));
+    nn_layout_cfg layout = {
+        .dtype = cfg->dtype, .tail = sizeof(dist_control), .alloc = dist_window_alloc, .ctx = l->window};
+    MN_TRY(nn_params_layout(l->params, l->graph, &layout));
+    MN_TRY(nn_graph_plan(l->graph, loss));
+    if (l->eval_graph) MN_TRY(nn_graph_plan(l->eval_graph, NULL));
+    MN_TRY(nn_optim_new(&l->optim, l->params, &cfg->optim));
+    MN_TRY(dist_buckets_new(&l->buckets, l->comm, l->window, l->graph, l->params, 0));
+    nn_graph_on_step(l->graph, dist_buckets_on_step, l->buckets);
+    return MN_OK;
+}
+
+static mn_err handshake(loop *l)
+{
+    char machine[256];
+    uint64_t data = l->task->train->digest ^ (l->task->eval ? l->task->eval->digest : 0);
+    dist_machine_text(machine, sizeof machine);
+    dist_fact facts[] = {dist_fact_hex("binary", l->cfg->binary),
+                         dist_fact_hex("recipe", l->cfg->recipe_digest),
+                         dist_fact_hex("plan", nn_graph_hash(l->graph)),
+                         dist_fact_hex("data", data),
+                         dist_fact_text("precision", mn_dtype_name(l->cfg->dtype)),
+                         dist_fact_text("libraries", machine)};
+    return dist_handshake(l->comm, facts, sizeof facts / sizeof *facts);
+}
+
+// The checkpoint to go on from: "" is a fresh start.
+static mn_err choose_checkpoint(loop *l, char path[DIST_CKPT_PATH])
+{
+    const char *resume = l->cfg->resume;
+    mn_err err = MN_OK;
+    *path = '\0';
+    if (strcmp(resume, "never") == 0) return MN_OK;
+    if (lead(l)) {
+        if (strcmp(resume, "auto") == 0) {
+            err = dist_ckpt_latest(l->ckpt_dir, path, DIST_CKPT_PATH);
+        } else {
+            snprintf(path, DIST_CKPT_PATH, "%s", resume);
+            err = dist_ckpt_verify(path);
+        }
+    }
+    MN_TRY(dist_agree(l->comm, err));
+    return dist_broadcast(l->comm, path, DIST_CKPT_PATH, 0);
+}
+
+static mn_err restore(loop *l, const char *path)
+{
+    char machine[256];
+    MN_TRY(dist_ckpt_load(path, l->params, l->optim, &l->state));
+    if (l->state.recipe != l->cfg->recipe_digest)
+        return mn_fail(
+            MN_ECONFIG,
+            "%s was saved with other settings than this recipe's; a resumed run may change only train.steps, "
+            "train.epochs, checkpoint.*, eval.*, paths.* and logging (the run's recipe.resolved.yaml has the "
+            "old values)",
+            path);
+    dist_machine_text(machine, sizeof machine);
+    if (lead(l)) {
+        mn_info("resuming from %s: step %lld, epoch %lld, sample %lld", path, (long long)l->state.step,
+                (long long)l->state.data.epoch, (long long)l->state.data.position);
+        if (strcmp(machine, l->state.machine) != 0)
+            mn_info(
+                "the checkpoint comes from other hardware or libraries (%s; here %s): equal within rounding, not bit "
+                "for bit",
+                l->state.machine, machine);
+        if (l->state.world != dist_world(l->comm))
+            mn_info("the checkpoint comes from %d ranks, here are %d: the same samples, equal within rounding",
+                    l->state.world, dist_world(l->comm));
+    }
+    return MN_OK;
+}
+
+static mn_err restore_or_init(loop *l)
+{
+    char path[DIST_CKPT_PATH];
+    MN_TRY(choose_checkpoint(l, path));
+    if (*path) {
+        MN_TRY(dist_agree(l->comm, restore(l, path)));
+    } else if (l->task->init) {
+        MN_TRY(dist_agree(l->comm, l->task->init(l->task->ctx, l->params)));
+    }
+    l->state.recipe = l->cfg->recipe_digest;
+    l->state.world = dist_world(l->comm);
+    dist_machine_text(l->state.machine, sizeof l->state.machine);
+    l->saved_step = l->state.step;
+    return MN_OK;
+}
+
+static mn_err open_writer(loop *l)
+{
+    dist_ckpt_cfg cfg = {.dir = l->ckpt_dir,
+                         .keep = l->cfg->keep,
+                         .binary = l->cfg->binary,
+                         .attempt = l->attempt.number,
+                         .params = l->params,
+                         .optim = l->optim};
+    mn_err err = lead(l) ? dist_ckpt_open(&l->ckpt, &cfg) : MN_OK;
+    return dist_agree(l->comm, err);
+}
+
+static mn_err open_loader(loop *l)
+{
+    const dist_train_cfg *cfg = l->cfg;
+    data_loader_cfg d = {.set = l->task->train,
+                         .batch = cfg->batch,
+                         .rank = dist_rank(l->comm),
+                         .world = dist_world(l->comm),
+                         .threads = cfg->loader_threads,
+                         .ahead = 2,
+                         .train = 1,
+                         .pairs = cfg->mixup_alpha > 0,
+                         .mixup_alpha = cfg->mixup_alpha,
+                         .mixup_fields = cfg->mixup_fields,
+                         .weights = cfg->weights,
+                         .epoch_samples = cfg->epoch_samples};
+    l->per_epoch = dist_steps_per_epoch(l->task->train, cfg->batch, cfg->epoch_samples);
+    l->steps = cfg->steps > 0 ? cfg->steps : cfg->epochs * l->per_epoch;
+    return data_loader_open(&l->loader, &d, l->state.data);
+}
+
+static mn_err claim_run(loop *l)
+{
+    mn_err err = lead(l) ? dist_attempt_open(&l->attempt, dist_run_folder(l->run)) : MN_OK;
+    MN_TRY(dist_agree(l->comm, err));
+    MN_TRY(dist_broadcast(l->comm, &l->attempt.number, sizeof l->attempt.number, 0));
+    dist_run_attempt(l->run, l->attempt.number);
+    return dist_run_file(l->run, "recipe.resolved.yaml", l->cfg->recipe_text);
+}
+
+static mn_err tell_start(loop *l)
+{
+    char text[1024];
+    if (lead(l))
+        mn_info("%s: %s, %lld parameters, plan %.0f MiB, batch %lld on %d ranks, %lld steps (%lld an epoch)",
+                l->cfg->run, l->task->name, (long long)nn_params_elements(l->params),
+                (double)nn_graph_bytes(l->graph) / 1048576.0, (long long)l->cfg->batch, dist_world(l->comm),
+                (long long)l->steps, (long long)l->per_epoch);
+    MN_TRY(dist_run_file(l->run, "env.json", dist_machine_json(l->comm, text, sizeof text)));
+    return dist_run_event(l->run, "start", "\"step\":%lld,\"steps\":%lld,\"world\":%d,\"parameters\":%lld",
+                          (long long)l->state.step, (long long)l->steps, dist_world(l->comm),
+                          (long long)nn_params_elements(l->params));
+}
+
+static mn_err start(loop *l)
+{
+    l->state = (dist_state){.data = {l->cfg->seed, 0, 0}, .best = -DBL_MAX};
+    MN_TRY(dist_signal_install());
+    MN_TRY(dist_run_open(&l->run, l->comm, l->cfg->runs, l->cfg->run));
+    l->ckpt_dir = mn_sprintf("%s/ckpt", dist_run_folder(l->run));
+    dist_watchdog_cfg watchdog = {.dir = dist_run_folder(l->run)};
+    watchdog.seconds[DIST_PHASE_INIT] = l->cfg->init_deadline_s;
+    watchdog.seconds[DIST_PHASE_STEP] = l->cfg->step_deadline_s;
+    MN_TRY(dist_watchdog_start(&l->watchdog, l->comm, &watchdog));
+    dist_watchdog_phase(l->watchdog, DIST_PHASE_INIT, 0);
+    MN_TRY(dist_agree(l->comm, build_graphs(l)));
+    MN_TRY(handshake(l));
+    MN_TRY(restore_or_init(l));
+    MN_TRY(claim_run(l));
+    MN_TRY(open_writer(l));
+    MN_TRY(dist_agree(l->comm, open_loader(l)));
+    if (lead(l)) l->progress = dist_progress_open(l->cfg->run, l->state.step, l->steps);
+    return tell_start(l);
+}
+
+// --- one step ---
+
+// A gradient that is not finite is the same on every rank after the reduction: all skip the update together.
+static mn_err update(loop *l)
+{
+    const dist_train_cfg *cfg = l->cfg;
+    double scale = 1;
+    l->lr = nn_schedule_lr(&cfg->schedule, l->state.step);
+    l->grad_norm = nn_optim_grad_norm(l->optim);
+    if (!isfinite(l->grad_norm) || !isfinite(l->loss)) {
+        if (++l->skips > MAX_SKIPS)
+            return mn_fail(MN_EDATA,
+                           "step %lld: loss %g, gradient norm %g: not finite %d times in a row; the last checkpoint is "
+                           "step %lld; lower optim.lr or look at the samples of these steps in metrics.jsonl",
+                           (long long)l->state.step, l->loss, l->grad_norm, l->skips, (long long)l->saved_step);
+        if (lead(l))
+            mn_warn("step %lld: loss %g, gradient norm %g: the update is skipped", (long long)l->state.step, l->loss,
+                    l->grad_norm);
+        return dist_run_event(l->run, "fault", "\"kind\":\"not_finite\",\"step\":%lld,\"ids\":\"%016llx\"",
+                              (long long)l->state.step, (unsigned long long)l->ids);
+    }
+    l->skips = 0;
+    if (cfg->clip > 0 && l->grad_norm > cfg->clip) scale = cfg->clip / (l->grad_norm + 1e-6);
+    nn_optim_step(l->optim, l->lr, scale);
+    return MN_OK;
+}
+
+static mn_err run_batch(loop *l, const data_batch *b)
+{
+    dist_control sum;
+    MN_TRY(dist_feed(l->graph, l->task->train, b));
+    dist_buckets_control(l->buckets)->stop = dist_signal_pending() ? 1.0f : 0.0f;
+    MN_TRY(nn_graph_run(l->graph, &(nn_tick){(uint64_t)l->state.step, b->first_row, b->rows}));
+    MN_TRY(dist_buckets_wait(l->buckets, &sum));
+    l->loss = *(const double *)nn_graph_buffer(l->graph, "loss", NULL, NULL);
+    l->comm_s = dist_buckets_seconds(l->buckets, NULL);
+    l->ids = b->ids;
+    l->samples = b->global_rows;
+    l->epoch = b->at.epoch;
+    l->stop = sum.stop > 0;
+    l->state.data = b->after;
+    return update(l);
+}
+
+static mn_err report_step(loop *l)
+{
+    char loss[DIST_JSON_NUMBER], lr[DIST_JSON_NUMBER], norm[DIST_JSON_NUMBER];
+    dist_progress_step(l->progress, l->state.step, l->loss, l->lr, (double)l->samples / l->step_s,
+                       l->data_s / l->step_s);
+    if (l->cfg->log_every > 1 && l->state.step % l->cfg->log_every != 0) return MN_OK;
+    return dist_run_event(l->run, "step",
+                          "\"step\":%lld,\"epoch\":%lld,\"loss\":%s,\"lr\":%s,\"grad_norm\":%s,\"samples_per_s\":%.5g,"
+                          "\"step_ms\":%.3f,\"data_ms\":%.3f,\"comm_ms\":%.3f,\"ids\":\"%016llx\"",
+                          (long long)l->state.step, (long long)l->epoch, dist_json(l->loss, loss), dist_json(l->lr, lr),
+                          dist_json(l->grad_norm, norm), (double)l->samples / l->step_s, 1e3 * l->step_s,
+                          1e3 * l->data_s, 1e3 * l->comm_s, (unsigned long long)l->ids);
+}
+
+static mn_err train_step(loop *l)
+{
+    const data_batch *b;
+    double begin = mn_seconds();
+    dist_watchdog_phase(l->watchdog, DIST_PHASE_DATA, l->state.step);
+    MN_TRY(data_loader_next(l->loader, &b));
+    l->data_s = mn_seconds() - begin;
+    dist_watchdog_phase(l->watchdog, DIST_PHASE_STEP, l->state.step);
+    mn_err err = mn_fault("step") == 1 ? mn_fail(MN_EINTERNAL, "injected fault") : run_batch(l, b);
+    data_loader_release(l->loader, b);
+    MN_TRY(err);
+    l->step_s = mn_seconds() - begin;
+    l->state.step++;
+    return report_step(l);
+}
+
+// --- between steps ---
+
+static mn_err evaluate(loop *l)
+{
+    char loss[DIST_JSON_NUMBER];
+    if (!l->eval_graph || !l->task->score_begin) return MN_OK;
+    dist_score *score = mn_calloc(1, sizeof *score);
+    dist_watchdog_phase(l->watchdog, DIST_PHASE_EVAL, l->state.step);
+    mn_err err = dist_evaluate(l->comm, l->task, l->eval_graph, l->task->eval, l->cfg->eval_batch,
+                               l->cfg->loader_threads, score);
+    if (err == MN_OK && score->select > l->state.best) {
+        l->state.best = score->select;
+        l->state.best_step = l->state.step;
+    }
+    if (err == MN_OK)
+        err =
+            dist_run_event(l->run, "eval", "\"step\":%lld,\"split\":\"validation\",\"loss\":%s,\"best_step\":%lld%s%s",
+                           (long long)l->state.step, dist_json(score->loss, loss), (long long)l->state.best_step,
+                           *score->json ? "," : "", score->json);
+    if (err == MN_OK && lead(l))
+        mn_info("%s: step %lld: validation score %.4f (best %.4f at step %lld)", l->cfg->run, (long long)l->state.step,
+                score->select, l->state.best, (long long)l->state.best_step);
+    free(score);
+    return err;
+}
+
+static mn_err write_checkpoint(loop *l)
+{
+    double stall = 0;
+    if (!l->ckpt) return MN_OK;
+    MN_TRY(dist_ckpt_save(l->ckpt, &l->state, &stall));
+    return dist_run_event(l->run, "checkpoint", "\"step\":%lld,\"stall_ms\":%.3f,\"bytes\":%lld",
+                          (long long)l->state.step, 1e3 * stall, (long long)dist_ckpt_bytes(l->ckpt));
+}
+
+static mn_err save(loop *l)
+{
+    if (l->saved_step == l->state.step) return MN_OK;
+    dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
+    MN_TRY(dist_agree(l->comm, write_checkpoint(l)));
+    l->saved_step = l->state.step;
+    return MN_OK;
+}
+
+// Durable before the run may end.
+static mn_err finish_saving(loop *l)
+{
+    dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
+    return dist_agree(l->comm, l->ckpt ? dist_ckpt_wait(l->ckpt) : MN_OK);
+}
+
+static int due(int64_t step, int64_t every, int64_t last)
+{
+    return step == last || (every > 0 && step % every == 0);
+}
+
+static mn_err after_step(loop *l)
+{
+    int64_t step = l->state.step;
+    // Evaluation first: a checkpoint of the same step then knows the score.
+    if (due(step, l->cfg->eval_every, l->steps)) MN_TRY(evaluate(l));
+    if (l->stop || due(step, l->cfg->save_every, l->steps) || step == l->state.best_step) MN_TRY(save(l));
+    return MN_OK;
+}
+
+static mn_err run_loop(loop *l)
+{
+    while (l->state.step < l->steps) {
+        MN_TRY(train_step(l));
+        MN_TRY(after_step(l));
+        if (!l->stop || l->state.step == l->steps) continue;
+        MN_TRY(finish_saving(l));
+        MN_TRY(dist_run_event(l->run, "stop", "\"step\":%lld", (long long)l->state.step));
+        return mn_fail(MN_EINTERRUPTED,
+                       "stopped by a signal at step %lld; the checkpoint is saved, the same command goes on",
+                       (long long)l->state.step);
+    }
+    MN_TRY(finish_saving(l));
+    return dist_run_event(l->run, "end", "\"step\":%lld", (long long)l->state.step);
+}
+
+// --- dry run ---
+
+static mn_err dry_run(loop *l)
+{
+    const nn_arenas *a = nn_params_arenas(l->params);
+    double once = 0;
+    for (int i = 0; i < 2; i++) { // the second step is the one that counts: memory is touched
+        MN_TRY(train_step(l));
+        once = l->step_s;
+    }
+    double state_mb = (double)(a->count * 4 + a->trained * 12 + a->count * (l->cfg->dtype == MN_BF16 ? 2 : 0)) / 1e6;
+    double plan_mb = (double)(nn_graph_bytes(l->graph) + (l->eval_graph ? nn_graph_bytes(l->eval_graph) : 0)) / 1e6;
+    double ckpt_mb = (double)(a->count * 4 + a->trained * 8) / 1e6;
+    if (!lead(l)) return MN_OK;
+    printf("parameters   %lld\n", (long long)nn_params_elements(l->params));
+    printf("memory       %.0f MB per rank (state %.0f, activations %.0f, copy for checkpoints %.0f on rank 0)\n",
+           state_mb + plan_mb + ckpt_mb, state_mb, plan_mb, ckpt_mb);
+    printf("disk         %.0f MB (%d checkpoints of %.0f MB)\n", ckpt_mb * (l->cfg->keep + 2), l->cfg->keep + 2,
+           ckpt_mb);
+    printf("steps        %lld (%lld an epoch)\n", (long long)l->steps, (long long)l->per_epoch);
+    printf("time         about %.3g h at %.3g s a step\n", once * (double)l->steps / 3600, once);
+    return MN_OK;
+}
+
+static void finish(loop *l)
+{
+    dist_progress_close(l->progress);
+    data_loader_close(l->loader);
+    dist_ckpt_close(l->ckpt);
+    dist_buckets_free(l->buckets);
+    nn_optim_free(l->optim);
+    nn_graph_free(l->eval_graph);
+    nn_graph_free(l->graph);
+    nn_params_free(l->params);
+    dist_window_free(l->window);
+    dist_attempt_close(&l->attempt);
+    dist_run_close(l->run);
+    free(l->ckpt_dir);
+    dist_watchdog_stop(l->watchdog);
+}
+
+mn_err dist_train(dist_comm *c, const dist_task *t, const dist_train_cfg *cfg)
+{
+    loop l = {.comm = c, .task = t, .cfg = cfg, .attempt = {.lock = -1}};
+    mn_err err = start(&l);
+    if (err == MN_OK) err = cfg->dry_run ? dry_run(&l) : run_loop(&l);
+    // The message must outlive the closing of things.
+    char *message = mn_strdup(mn_errmsg());
+    finish(&l);
+    if (err != MN_OK) mn_fail(err, "%s", message);
+    free(message);
+    return err;
+}
