@@ -6,7 +6,11 @@
 #include "nn/base/err.h"
 
 // X(name, one line of help): verb `name` is mien_<name>, in recipes/<name>.c.
-#define MIEN_VERBS(X) X(data, "generated corpora, imports of datasets, checks of shards")
+#define MIEN_VERBS(X)                                                                                                  \
+    X(data, "generated corpora, imports of datasets, checks of shards")                                                \
+    X(train, "train the network of a recipe")                                                                          \
+    X(eval, "score weights with the challenge's metrics")                                                              \
+    X(bench, "measure a training step, the sum of gradients")
 
 #define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);
 MIEN_VERBS(MIEN_VERB)

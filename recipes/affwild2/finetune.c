@@ -1,0 +1,250 @@
+// Fine-tuning on Aff-Wild2: one network (a Swin on faces, a wav2vec2 on sound, or a linear model on grey pixels as the
+// yardstick), one task (expressions, action units, valence and arousal), per-frame predictions.
+#include "data/sound.h"
+#include "data/target.h"
+#include "nn/base/log.h"
+#include "nn/base/mem.h"
+#include "recipes/options.h"
+#include "recipes/pictures.h"
+#include "recipes/recipe.h"
+#include "recipes/score.h"
+
+#include <stdlib.h>
+
+enum { SWIN, WAV2VEC2, GREY }; // model.name
+enum { FORM_BASE, FORM_XLSR, FORM_OWN };
+
+typedef struct conf {
+    int model, target, class_weights, form;
+    mien_swin swin;
+    mien_augment augment;
+    double smoothing, seconds;
+    int64_t wav_width, wav_layers, wav_heads, wav_ffn, wav_channels, wav_pos_kernel, wav_pos_groups;
+    mn_ints wav_kernels, wav_strides;
+    float wav_drop;
+    nn_swin_cfg net; // from the options
+    nn_wav2vec2_cfg wav;
+    nn_ce_cfg ce;
+    int32_t *video; // of each sample of the scored set
+} conf;
+
+static const char *const models[] = {"swin", "wav2vec2", "grey_linear", NULL};
+static const char *const targets[] = {"expr", "au", "va", NULL}; // order of DATA_EXPR, DATA_AU, DATA_VA
+static const char *const weightings[] = {"none", "balanced", NULL};
+static const char *const wav_forms[] = {"base", "xlsr", "own", NULL};
+
+static const mn_option options[] = {
+    MN_OPT_ENUM(conf, target, "target", NULL, targets, 0, "what is learned"),
+    MN_OPT_ENUM(conf, model, "model.name", "swin", models, 0, "network; grey_linear: 16 x 16 grey pixels, one layer"),
+    MIEN_SWIN_OPTIONS(conf, swin),
+    MIEN_AUGMENT_OPTIONS(conf, augment, "0.67"),
+    MN_OPT_ENUM(conf, form, "model.wav2vec2.form", "base", wav_forms, 0, "published sizes, or own: the keys below"),
+    MN_OPT_INT(conf, wav_width, "model.wav2vec2.width", "64", 8, 4096, 0, "channels"),
+    MN_OPT_INT(conf, wav_layers, "model.wav2vec2.layers", "2", 1, 100, 0, "transformer blocks"),
+    MN_OPT_INT(conf, wav_heads, "model.wav2vec2.heads", "4", 1, 64, 0, "attention heads"),
+    MN_OPT_INT(conf, wav_ffn, "model.wav2vec2.ffn", "128", 8, 16384, 0, "hidden channels"),
+    MN_OPT_INT(conf, wav_channels, "model.wav2vec2.conv_channels", "64", 1, 4096, 0, "of the convolutions"),
+    MN_OPT_INTS(conf, wav_kernels, "model.wav2vec2.conv_kernels", "[10, 3, 3, 3, 3, 2, 2]", 1, 64, 0,
+                "of the convolutions"),
+    MN_OPT_INTS(conf, wav_strides, "model.wav2vec2.conv_strides", "[5, 2, 2, 2, 2, 2, 2]", 1, 64, 0,
+                "of the convolutions"),
+    MN_OPT_INT(conf, wav_pos_kernel, "model.wav2vec2.pos_kernel", "16", 1, 1024, 0, "of the positional convolution"),
+    MN_OPT_INT(conf, wav_pos_groups, "model.wav2vec2.pos_groups", "4", 1, 1024, 0, "of the positional convolution"),
+    MN_OPT_FLOAT(conf, wav_drop, "model.wav2vec2.drop", "0", 0, 0.95, 0, "dropout while training"),
+    MN_OPT_FLOAT(conf, seconds, "sound.seconds", "1", 0.05, 60, 0, "sound around a frame"),
+    MN_OPT_FLOAT(conf, smoothing, "loss.smoothing", "0", 0, 1, MN_BELOW_HI, "label smoothing of expressions"),
+    MN_OPT_ENUM(conf, class_weights, "loss.class_weights", "none", weightings, 0, "of expressions: N / (8 count)"),
+    {0},
+};
+
+// --- checks ---
+
+static mn_err check_wav(mien_job *j)
+{
+    conf *c = j->conf;
+    int64_t most = sizeof c->wav.conv_kernel / sizeof *c->wav.conv_kernel;
+    if (c->form == FORM_XLSR)
+        nn_wav2vec2_xlsr(&c->wav);
+    else
+        nn_wav2vec2_base(&c->wav);
+    c->wav.drop = c->wav_drop;
+    if (c->form != FORM_OWN) return MN_OK;
+    if (c->wav_kernels.n != c->wav_strides.n || c->wav_kernels.n < 1 || c->wav_kernels.n > most)
+        return mn_recipe_fail(j->recipe, "model.wav2vec2.conv_kernels",
+                              "%lld kernels and %lld strides; as many of one as of the other, 1 to %lld",
+                              (long long)c->wav_kernels.n, (long long)c->wav_strides.n, (long long)most);
+    c->wav.width = c->wav_width;
+    c->wav.layers = c->wav_layers;
+    c->wav.heads = c->wav_heads;
+    c->wav.ffn = c->wav_ffn;
+    c->wav.conv_channels = c->wav_channels;
+    c->wav.conv_layers = c->wav_kernels.n;
+    c->wav.pos_kernel = c->wav_pos_kernel;
+    c->wav.pos_groups = c->wav_pos_groups;
+    for (int64_t i = 0; i < c->wav_kernels.n; i++) {
+        c->wav.conv_kernel[i] = c->wav_kernels.v[i];
+        c->wav.conv_stride[i] = c->wav_strides.v[i];
+    }
+    if (nn_wav2vec2_check(&c->wav) != MN_OK) return mn_recipe_fail(j->recipe, "model.wav2vec2.form", "%s", mn_errmsg());
+    return MN_OK;
+}
+
+static mn_err check(mien_job *j)
+{
+    conf *c = j->conf;
+    c->ce.smoothing = (float)c->smoothing;
+    if (c->model == WAV2VEC2) return check_wav(j);
+    if (c->model == GREY) c->net.image = 16;
+    return c->model == SWIN ? mien_swin_config(j->recipe, &c->swin, &c->net) : MN_OK;
+}
+
+// --- data ---
+
+static mn_err open_sound(mien_job *j, mien_use use, const char *split, data_set **out)
+{
+    const conf *c = j->conf;
+    const mien_part *part = j->common.data.v;
+    if (j->common.data.n != 1) return mn_recipe_fail(j->recipe, "data", "sound is read from exactly one dataset");
+    char *dir = mien_data_path(j, part->set);
+    data_sound_cfg cfg = {
+        .select = {.dir = dir,
+                   .split = split ? split : part->split,
+                   .task = c->target,
+                   .labelled = 1,
+                   .invalid = j->common.data_invalid == MIEN_INVALID_COLUMN ? DATA_INVALID_COLUMN : DATA_INVALID_FRAME,
+                   .stride = use == MIEN_USE_TRAIN ? j->common.data_stride : j->common.eval_stride},
+        .seconds = c->seconds};
+    mn_err err = data_sound_open(out, &cfg);
+    if (err == MN_OK && (!j->comm || dist_rank(j->comm) == 0))
+        mn_info("%s, split %s: %s", part->set, cfg.select.split, data_selection_text(data_sound_selection(*out)));
+    free(dir);
+    return err;
+}
+
+static mn_err open_faces(mien_job *j, mien_use use, const char *split, data_set **out)
+{
+    const conf *c = j->conf;
+    data_frames_cfg cfg = {.select = {.task = c->target, .labelled = 1},
+                           .augment = mien_augment_config(&c->augment, c->net.image, use == MIEN_USE_TRAIN)};
+    if (c->model == GREY) {
+        // The yardstick sees the plain picture: a linear model gains nothing from crops.
+        cfg.augment = data_augment_simmim(16, 0);
+        cfg.augment.grey = 1;
+    }
+    return mien_open_pictures(j, use, split, &cfg, out);
+}
+
+static const data_selection *selection(const mien_job *j, const data_set *s)
+{
+    const conf *c = j->conf;
+    return c->model == WAV2VEC2 ? data_sound_selection(s) : data_frames_selection(s);
+}
+
+// weight of class k = N / (8 count): the mean weight of a sample is 1.
+static void balance(const mien_job *j, const data_set *s)
+{
+    conf *c = j->conf;
+    int64_t count[DATA_EXPRESSIONS], n = 0;
+    data_selection_classes(selection(j, s), count);
+    for (int k = 0; k < DATA_EXPRESSIONS; k++)
+        n += count[k];
+    for (int k = 0; k < DATA_EXPRESSIONS; k++)
+        c->ce.class_weight[k] = count[k] ? (float)((double)n / (DATA_EXPRESSIONS * (double)count[k])) : 0;
+}
+
+static mn_err open_set(mien_job *j, mien_use use, const char *split, data_set **out)
+{
+    conf *c = j->conf;
+    MN_TRY(c->model == WAV2VEC2 ? open_sound(j, use, split, out) : open_faces(j, use, split, out));
+    if (use == MIEN_USE_TRAIN && c->target == DATA_EXPR && c->class_weights && j->common.data.n == 1) balance(j, *out);
+    return MN_OK;
+}
+
+// --- network ---
+
+static nn_tensor *features(const conf *c, nn_graph *g, const data_set *set, int64_t rows)
+{
+    if (c->model == SWIN) return nn_token_mean(g, nn_swin(g, &c->net, dist_input(g, set, rows, "image"), NULL), NULL);
+    if (c->model == WAV2VEC2)
+        return nn_token_mean(g, nn_wav2vec2(g, &c->wav, dist_input(g, set, rows, "wave"), NULL), NULL);
+    return nn_cast(g, nn_reshape(g, dist_input(g, set, rows, "image"), MN_SHAPE(rows, -1)), nn_graph_dtype(g));
+}
+
+static nn_tensor *build(void *job, nn_graph *g, const data_set *set, int64_t rows)
+{
+    const mien_job *j = job;
+    const conf *c = j->conf;
+    const char *name = data_target_name(c->target);
+    nn_tensor *x = features(c, g, set, rows); // (B, C)
+    nn_output(g, "features", nn_cast(g, x, MN_F32));
+    nn_tensor *y = nn_head(g, x, data_target_columns(c->target), name); // (B, K)
+    if (c->target == DATA_VA) y = nn_tanh(g, y);
+    nn_output(g, "prediction", y);
+    if (data_set_field(set, name) < 0) return NULL; // extraction and prediction: there are no labels
+    nn_tensor *target = dist_input(g, set, rows, name), *weight = dist_input(g, set, rows, "weight");
+    if (c->target == DATA_VA) return nn_ccc_loss(g, y, target, weight);
+    if (c->target == DATA_AU) return nn_bce_loss(g, y, target, weight);
+    return nn_ce_loss(g, y, target, weight, &c->ce);
+}
+
+// --- score ---
+
+static mn_err score_begin(void *job)
+{
+    mien_job *j = job;
+    conf *c = j->conf;
+    if (!c->video) c->video = mien_number_videos(selection(j, j->score_set), &j->score_videos);
+    return mien_score_begin(j);
+}
+
+static mn_err score_add(void *job, nn_graph *g, const data_batch *b)
+{
+    mien_job *j = job;
+    const conf *c = j->conf;
+    mn_shape shape;
+    const float *y = nn_graph_buffer(g, "prediction", NULL, NULL);
+    const float *target = nn_graph_buffer(g, data_target_name(c->target), NULL, NULL);
+    const float *weight = nn_graph_buffer(g, "weight", &shape, NULL);
+    int64_t k = data_target_columns(c->target), columns = mn_count(shape) / shape.d[0];
+    for (int64_t r = 0; r < b->rows; r++)
+        mien_score_add(j->score, c->video[b->index[r]], y + r * k, target + r * k, weight + r * columns, columns > 1);
+    return MN_OK;
+}
+
+static void close_conf(mien_job *j)
+{
+    free(((conf *)j->conf)->video);
+}
+
+static int target_of(const mien_job *j)
+{
+    return ((const conf *)j->conf)->target;
+}
+
+static unsigned mixup_fields(const data_set *set)
+{
+    unsigned fields = 0;
+    for (int i = 0; i < set->n_fields; i++)
+        if (set->field[i].dtype == MN_F32 && i != set->weight_field) fields |= 1u << i;
+    return fields;
+}
+
+static int layers(const mien_job *j)
+{
+    const conf *c = j->conf;
+    return c->model == SWIN ? nn_swin_layers(&c->net) : 0;
+}
+
+const mien_task mien_task_finetune = {.name = "finetune",
+                                      .options = options,
+                                      .conf_bytes = sizeof(conf),
+                                      .check = check,
+                                      .open = open_set,
+                                      .build = build,
+                                      .score_begin = score_begin,
+                                      .score_add = score_add,
+                                      .score_end = mien_score_finish,
+                                      .close = close_conf,
+                                      .target = target_of,
+                                      .mixup_fields = mixup_fields,
+                                      .layers = layers};

@@ -1,0 +1,29 @@
+// Command lines of the verbs that take a recipe: RECIPE.yaml key=value ..., parsed with argp.
+// Threading: one thread.
+#ifndef RECIPES_ARGUMENTS_H
+#define RECIPES_ARGUMENTS_H
+
+#include "dist/comm.h"
+
+#include <argp.h>
+
+enum { MIEN_MAX_OVERRIDES = 256 };
+
+typedef struct mien_arguments { // first member of a verb's own
+    const char *path;
+    const char *overrides[MIEN_MAX_OVERRIDES];
+    int64_t n_overrides;
+    int help_keys;
+    const char *help_task; // of --keys; NULL: all
+} mien_arguments;
+
+// Parses argv with the verb's parser; what argp refuses is MN_EUSAGE after argp has said why. --help exits with 0.
+MN_MUST_CHECK mn_err mien_arguments_read(const struct argp *parser, int argc, char **argv, void *input);
+// For the default: of a verb's parser: the recipe, overrides and --keys.
+error_t mien_arguments_parse(int key, char *arg, struct argp_state *state);
+// The keys of a recipe, with type, default and meaning, to stdout.
+MN_MUST_CHECK mn_err mien_print_keys(const char *task);
+// Ends a verb that used ranks: returns err after closing, or ends the job when only this rank knows of the error.
+mn_err mien_leave(dist_comm *comm, mn_err err);
+
+#endif

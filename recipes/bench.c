@@ -1,0 +1,98 @@
+// mien bench step|allreduce [...]
+#include "recipes/bench.h"
+
+#include "dist/bench.h"
+#include "recipes/arguments.h"
+#include "recipes/verbs.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct argp_option options[] = {
+    {"model", 'm', "NAME", 0, "step: simmim (Swin-T, 192 px), wav2vec2 (base, 10 s) or cca (49.6 M, 100 frames)", 0},
+    {"batch", 'b', "N", 0, "step: samples (default 8; wav2vec2 1)", 0},
+    {"precision", 'p', "fp32|bf16", 0, "step: compute type", 0},
+    {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
+    {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
+    {"serve", 's', 0, 0, "step: time as many steps as each line of stdin says", 0},
+    {"json", 'j', 0, 0, "One JSON object", 0},
+    {0},
+};
+
+typedef struct bench_arguments {
+    const char *what;
+    mien_bench_cfg cfg;
+} bench_arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    bench_arguments *a = state->input;
+    switch (key) {
+    case 'm':
+        a->cfg.model = arg;
+        return 0;
+    case 'b':
+        a->cfg.batch = strtoll(arg, NULL, 10);
+        return 0;
+    case 'r':
+        a->cfg.rounds = strtoll(arg, NULL, 10);
+        return 0;
+    case 'p':
+        a->cfg.bf16 = strcmp(arg, "bf16") == 0;
+        return 0;
+    case 'P':
+        a->cfg.profile = 1;
+        return 0;
+    case 's':
+        a->cfg.serve = 1;
+        return 0;
+    case 'j':
+        a->cfg.json = 1;
+        return 0;
+    case ARGP_KEY_ARG:
+        if (a->what) argp_usage(state);
+        a->what = arg;
+        return 0;
+    case ARGP_KEY_END:
+        if (!a->what) argp_error(state, "what to measure is missing: step or allreduce");
+        if (a->cfg.batch < 0 || a->cfg.rounds < 1) argp_error(state, "--batch and --rounds are positive numbers");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp parser = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "step|allreduce",
+    .doc = "Measures on this machine: a training step at full published size on random input, or the sum of gradients "
+           "over ranks beside the message passing library's own.\v"
+           "Example: mien bench step --model simmim --precision bf16\n"
+           "         mpirun -n 2 mien bench allreduce"};
+
+static mn_err allreduce(const bench_arguments *a)
+{
+    static const int64_t bytes[] = {1 << 10, 64 << 10, 1 << 20, 16 << 20, 100 << 20};
+    enum { SIZES = sizeof bytes / sizeof *bytes };
+    dist_bench_row rows[SIZES];
+    dist_comm *c;
+    MN_TRY(dist_open(&c));
+    mn_err err = dist_bench_allreduce(c, bytes, SIZES, (int)a->cfg.rounds, rows);
+    if (err == MN_OK && dist_rank(c) == 0) err = dist_bench_write(stdout, c, rows, SIZES, a->cfg.json);
+    return mien_leave(c, err);
+}
+
+mn_err mien_bench(int argc, char **argv)
+{
+    bench_arguments a = {.cfg = {.model = "simmim", .rounds = 11}};
+    char name[] = "mien bench";
+    argv[0] = name;
+    argp_err_exit_status = mn_exit_code(MN_EUSAGE);
+    if (argp_parse(&parser, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see mien bench --help");
+    if (a.cfg.batch == 0) a.cfg.batch = strcmp(a.cfg.model, "wav2vec2") == 0 ? 1 : 8;
+    if (strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
+    if (strcmp(a.what, "allreduce") == 0) return allreduce(&a);
+    return mn_fail(MN_EUSAGE, "there is no bench '%s'; step or allreduce", a.what);
+}

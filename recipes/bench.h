@@ -1,0 +1,17 @@
+// What the bench verb measures. Threading: one thread.
+#ifndef RECIPES_BENCH_H
+#define RECIPES_BENCH_H
+
+#include "nn/base/err.h"
+
+#include <stdint.h>
+
+typedef struct mien_bench_cfg {
+    const char *model; // simmim, wav2vec2, cca
+    int64_t batch, rounds;
+    int bf16, json, serve, profile;
+} mien_bench_cfg;
+
+MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg);
+
+#endif

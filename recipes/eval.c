@@ -1,0 +1,96 @@
+// mien eval RECIPE.yaml [key=value ...] --weights RUN|CKPT_DIR|FILE.safetensors [--json]
+#include "recipes/verbs.h"
+
+#include "nn/base/mem.h"
+#include "recipes/arguments.h"
+#include "recipes/inference.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const struct argp_option options[] = {
+    {"weights", 'w', "RUN|DIR|FILE", 0,
+     "Weights: a run (its best checkpoint), a checkpoint folder, or a .safetensors file", 0},
+    {"last", 'l', 0, 0, "Of a run, the newest checkpoint instead of the best", 0},
+    {"json", 'j', 0, 0, "One JSON object on stdout", 0},
+    {0},
+};
+
+typedef struct eval_arguments {
+    mien_arguments recipe; // first: shared parser
+    const char *weights;
+    int last, json;
+} eval_arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    eval_arguments *a = state->input;
+    switch (key) {
+    case 'w':
+        a->weights = arg;
+        return 0;
+    case 'l':
+        a->last = 1;
+        return 0;
+    case 'j':
+        a->json = 1;
+        return 0;
+    default:
+        return mien_arguments_parse(key, arg, state);
+    }
+}
+
+static const struct argp parser = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "RECIPE.yaml [key=value ...]",
+    .doc =
+        "Scores weights on eval.split with the challenge's metrics: every labelled frame once, the same numbers on any "
+        "number of ranks, intervals by resampling videos.\v"
+        "Example: mien eval recipes/affwild2/expr.yaml --weights affwild2-expr --json"};
+
+static void print_score(const eval_arguments *a, const mien_inference *m, const char *split, const dist_score *s)
+{
+    printf(a->json ? "{\"weights\": \"%s\", \"step\": %lld, \"split\": \"%s\", %s}\n"
+                   : "weights  %s\nstep     %lld\nsplit    %s\n%s\n",
+           m->path, (long long)m->step, split, s->json);
+}
+
+static mn_err eval(mien_job *j, const eval_arguments *a)
+{
+    const mien_common *c = &j->common;
+    data_set *set = NULL;
+    mien_inference *m = NULL;
+    dist_score *score = mn_calloc(1, sizeof *score);
+    mn_err err;
+    MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, c->eval_split, &set)));
+    j->score_set = set;
+    int64_t rows = data_loader_plan_rows(c->eval_batch, dist_world(j->comm), 0);
+    MN_TRY_OUT(err,
+               dist_agree(j->comm, mien_inference_open(&m, j, set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST)));
+    dist_task task = mien_dist_task(j, NULL, set);
+    MN_TRY_OUT(err, dist_evaluate(j->comm, &task, m->graph, set, c->eval_batch, (int)c->loader_threads, score));
+    if (dist_rank(j->comm) == 0) print_score(a, m, c->eval_split, score);
+out:
+    mien_inference_close(m);
+    data_set_close(set);
+    free(score);
+    return err;
+}
+
+mn_err mien_eval(int argc, char **argv)
+{
+    eval_arguments a = {0};
+    dist_comm *comm;
+    mien_job *j;
+    MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
+    if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
+    if (!a.weights) return mn_fail(MN_EUSAGE, "--weights is missing; see mien eval --help");
+    MN_TRY(dist_open(&comm));
+    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
+    if (err == MN_OK) {
+        err = j->task->score_begin ? eval(j, &a) : mn_fail(MN_EUSAGE, "task %s has no score", j->task->name);
+        mien_job_close(j);
+    }
+    return mien_leave(comm, err);
+}

@@ -1,0 +1,86 @@
+#include "recipes/inference.h"
+
+#include "dist/ckpt.h"
+#include "nn/base/file.h"
+#include "nn/base/mem.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// "…/step-00000120/model.safetensors": the step, for the record.
+static int64_t step_of(const char *path)
+{
+    const char *at = strstr(path, "/step-");
+    return at ? strtoll(at + 6, NULL, 10) : -1;
+}
+
+static mn_err build(mien_inference *m, const data_set *set, int64_t rows)
+{
+    mien_job *j = m->job;
+    nn_graph_cfg cfg = {
+        .mode = NN_EVAL, .dtype = j->common.precision == MIEN_BF16 ? MN_BF16 : MN_F32, .seed = j->common.seed};
+    m->params = nn_params_new(j->common.seed);
+    m->graph = nn_graph_new(m->params, &cfg);
+    j->task->build(j, m->graph, set, rows);
+    if (j->comm) nn_graph_set_sum(m->graph, dist_host_sum, j->comm);
+    MN_TRY(nn_params_layout(m->params, m->graph, &(nn_layout_cfg){.dtype = cfg.dtype, .forward_only = 1}));
+    return nn_graph_plan(m->graph, NULL);
+}
+
+static mn_err load(mien_inference *m, const char *weights, int select)
+{
+    int64_t size;
+    MN_TRY(dist_ckpt_find_model(weights, m->job->common.runs_dir, select == MIEN_BEST, m->path, sizeof m->path));
+    m->step = step_of(m->path);
+    MN_TRY(mn_file_digest(m->path, m->digest, &size));
+    return mien_load_weights(m->job, m->params, m->path, 1);
+}
+
+mn_err mien_inference_open(mien_inference **out, mien_job *j, const data_set *set, int64_t rows, const char *weights,
+                           int select)
+{
+    mien_inference *m = mn_calloc(1, sizeof *m);
+    m->job = j;
+    mn_err err = build(m, set, rows);
+    if (err == MN_OK) err = load(m, weights, select);
+    if (err != MN_OK) {
+        mien_inference_close(m);
+        return err;
+    }
+    *out = m;
+    return MN_OK;
+}
+
+void mien_inference_close(mien_inference *m)
+{
+    if (!m) return;
+    nn_graph_free(m->graph);
+    nn_params_free(m->params);
+    free(m);
+}
+
+static mn_err run_batch(mien_inference *m, const data_set *set, const data_batch *b, mien_each_batch *each, void *ctx)
+{
+    MN_TRY(dist_feed(m->graph, set, b));
+    MN_TRY(nn_graph_run(m->graph, &(nn_tick){.first_row = b->at.position, .rows = b->rows}));
+    return each(ctx, m->graph, b);
+}
+
+mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each, void *ctx)
+{
+    data_loader *l;
+    const data_batch *b = NULL;
+    data_loader_cfg cfg = {
+        .set = set, .batch = rows, .world = 1, .threads = (int)m->job->common.loader_threads, .ahead = 2};
+    mn_err err = MN_OK;
+    if (set->count == 0) return MN_OK;
+    MN_TRY(data_loader_open(&l, &cfg, (data_state){0}));
+    while ((err = data_loader_next(l, &b)) == MN_OK && b) {
+        err = run_batch(m, set, b, each, ctx);
+        data_loader_release(l, b);
+        if (err != MN_OK) break;
+    }
+    data_loader_close(l);
+    return err;
+}

@@ -1,0 +1,32 @@
+// A trained network ready to be run forward over a data set: what eval, extract and predict share.
+//
+//     mien_inference *m; MN_TRY(mien_inference_open(&m, job, set, batch, "runs/a", MIEN_BEST));
+//     MN_TRY(mien_inference_run(m, set, each, ctx));      // each(ctx, graph, batch) after every batch
+//     mien_inference_close(m);
+//
+// Threading: one thread.
+#ifndef RECIPES_INFERENCE_H
+#define RECIPES_INFERENCE_H
+
+#include "recipes/recipe.h"
+
+typedef struct mien_inference {
+    mien_job *job;
+    nn_params *params;
+    nn_graph *graph;
+    char path[1024]; // of the weights
+    char digest[40]; // XXH3-128 of that file
+    int64_t step;    // of the checkpoint; -1: not known
+} mien_inference;
+
+// rows: of the plan. weights: run, checkpoint folder or .safetensors; every parameter of the network must be in it.
+MN_MUST_CHECK mn_err mien_inference_open(mien_inference **out, mien_job *j, const data_set *set, int64_t rows,
+                                         const char *weights, int select);
+void mien_inference_close(mien_inference *m);
+
+// All samples of the set in order on this rank alone (sets that are already this rank's share).
+typedef mn_err mien_each_batch(void *ctx, nn_graph *g, const data_batch *b);
+MN_MUST_CHECK mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each,
+                                        void *ctx);
+
+#endif

@@ -1,0 +1,111 @@
+// A recipe that has been read: the options every task has, those of its task, and the job they make.
+//
+//     mien_job *j; MN_TRY(mien_job_open(&j, comm, "recipes/simmim/swin_t.yaml", overrides, n));
+//     data_set *train; MN_TRY(j->task->open(j, MIEN_TRAIN, &train));
+//     ... j->task->build(j, graph, train, rows) ...
+//     mien_job_close(j);
+//
+// Threading: one thread.
+#ifndef RECIPES_RECIPE_H
+#define RECIPES_RECIPE_H
+
+#include "dist/train.h"
+#include "nn/base/schema.h"
+
+typedef struct mien_part { // one entry of data:
+    const char *set, *split;
+    double weight;
+} mien_part;
+
+enum { MIEN_FP32, MIEN_BF16 };
+enum { MIEN_AUTO, MIEN_CPU, MIEN_CUDA };
+enum { MIEN_BEST, MIEN_LAST };
+enum { MIEN_INVALID_FRAME, MIEN_INVALID_COLUMN };
+
+// Options of every task; keys and meaning: mien_common_options in recipe.c, mien train --help.
+typedef struct mien_common {
+    const char *task, *run, *data_dir, *runs_dir;
+    uint64_t seed;
+    int precision, device;
+    int64_t threads;
+    mn_list data; // mien_part
+    int data_invalid;
+    int64_t data_stride;
+    double lr, beta1, beta2, eps, weight_decay, clip, layer_decay;
+    int decay_all;
+    int64_t scale_batch;
+    int schedule, quirks, lr_per_epoch;
+    double warmup_epochs, warmup_lr, min_lr, gamma;
+    mn_floats milestones;
+    int64_t steps, epochs, batch, loader_threads;
+    double mixup;
+    int64_t save_every, keep;
+    int select;
+    int64_t eval_every, eval_batch, eval_stride;
+    const char *eval_split;
+    const char *init_from;
+    int init_select;
+    int zero_division;
+    int64_t log_every;
+    double step_deadline, init_deadline;
+} mien_common;
+
+// What a data set is opened for.
+typedef enum mien_use {
+    MIEN_USE_TRAIN,
+    MIEN_USE_SCORE, // labelled samples of eval.split
+    MIEN_USE_FRAMES // every frame in order, labelled or not: extraction and prediction
+} mien_use;
+
+typedef struct mien_job mien_job;
+
+typedef struct mien_task {
+    const char *name;
+    const mn_option *options;
+    size_t conf_bytes;
+    mn_err (*check)(mien_job *j); // rules that an option row cannot state; may be NULL
+    mn_err (*open)(mien_job *j, mien_use use, const char *split, data_set **out);
+    nn_tensor *(*build)(void *job, nn_graph *g, const data_set *set, int64_t rows);
+    mn_err (*init)(void *job, nn_params *params); // NULL: mien_init
+    mn_err (*score_begin)(void *job);
+    mn_err (*score_add)(void *job, nn_graph *g, const data_batch *b);
+    mn_err (*score_end)(void *job, dist_comm *c, dist_score *out);
+    int (*target)(const mien_job *j); // DATA_EXPR, DATA_AU or DATA_VA; NULL: not scored by those metrics
+    void (*close)(mien_job *j);       // what the task keeps in its conf; may be NULL
+    unsigned (*mixup_fields)(const data_set *set);
+    // Layers below the head, for layer-wise decay; NULL: none.
+    int (*layers)(const mien_job *j);
+} mien_task;
+
+struct mien_job {
+    mn_recipe *recipe;
+    mien_common common;
+    const mien_task *task;
+    void *conf;               // of the task
+    data_set *score_set;      // being scored, borrowed
+    int64_t score_videos;     // that its samples come from, for intervals; set by the task
+    struct mien_score *score; // of the task, while a set is scored (score.h)
+    dist_comm *comm;
+    const char *path;
+};
+
+// Reads and checks a recipe; the number of OpenMP threads is set from it. comm may be NULL (--dry checks).
+MN_MUST_CHECK mn_err mien_job_open(mien_job **out, dist_comm *comm, const char *path, const char *const *overrides,
+                                   int64_t n);
+void mien_job_close(mien_job *j);
+const mien_task *mien_task_find(const char *name);
+const mien_task *mien_task_at(int i); // NULL after the last
+extern const mn_option mien_common_options[];
+
+// DIR of a dataset or feature folder: relative names are under paths.data. Caller frees.
+char *mien_data_path(const mien_job *j, const char *name);
+// init.from: loads what matches by name, lists what was not loaded (nn/weights.h). Nothing when init.from is empty.
+MN_MUST_CHECK mn_err mien_init(void *job, nn_params *params);
+// Values from a weights file into the parameters that have the same names; strict: every one must be in it.
+MN_MUST_CHECK mn_err mien_load_weights(const mien_job *j, nn_params *params, const char *path, int strict);
+// The dist_task of a job.
+dist_task mien_dist_task(mien_job *j, data_set *train, data_set *eval);
+// The training configuration of a job over `train`.
+MN_MUST_CHECK mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg);
+
+#endif

@@ -1,0 +1,85 @@
+// mien train RECIPE.yaml [key=value ...] [--resume auto|never|CKPT_DIR] [--dry-run]
+#include "recipes/verbs.h"
+
+#include "nn/base/log.h"
+#include "nn/base/mem.h"
+#include "recipes/arguments.h"
+#include "recipes/recipe.h"
+
+#include <stdlib.h>
+
+static const struct argp_option options[] = {
+    {"resume", 'r', "auto|never|DIR", 0,
+     "Go on from the newest checkpoint (auto, the default), never, or from this one", 0},
+    {"dry-run", 'n', 0, 0, "Build everything, run two steps, print memory, disk and time; save nothing", 0},
+    {0},
+};
+
+typedef struct train_arguments {
+    mien_arguments recipe; // first: shared parser
+    const char *resume;
+    int dry_run;
+} train_arguments;
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+    train_arguments *a = state->input;
+    switch (key) {
+    case 'r':
+        a->resume = arg;
+        return 0;
+    case 'n':
+        a->dry_run = 1;
+        return 0;
+    default:
+        return mien_arguments_parse(key, arg, state);
+    }
+}
+
+static const struct argp parser = {
+    .options = options,
+    .parser = parse,
+    .args_doc = "RECIPE.yaml [key=value ...]",
+    .doc = "Trains the network of a recipe. Under mpirun or srun every rank runs this same command. USR2 or TERM: save "
+           "and exit with 85; the same command goes on.\v"
+           "Example: mpirun -n 2 mien train recipes/simmim/demo.yaml train.steps=100\n\n"
+           "Faces are expected cropped. Keys of the recipe: mien train --keys [TASK]."};
+
+static mn_err train(mien_job *j, const train_arguments *a)
+{
+    data_set *sets = NULL, *eval = NULL;
+    dist_train_cfg cfg;
+    mn_err err;
+    char *text = mn_recipe_text(j->recipe);
+    MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_TRAIN, NULL, &sets)));
+    if (j->task->score_begin && *j->common.eval_split)
+        MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, j->common.eval_split, &eval)));
+    j->score_set = eval;
+    MN_TRY_OUT(err, mien_train_cfg(j, sets, &cfg));
+    cfg.resume = a->resume;
+    cfg.dry_run = a->dry_run;
+    cfg.recipe_text = text;
+    dist_task task = mien_dist_task(j, sets, eval);
+    MN_TRY_OUT(err, dist_train(j->comm, &task, &cfg));
+out:
+    data_set_close(eval);
+    data_set_close(sets);
+    free(text);
+    return err;
+}
+
+mn_err mien_train(int argc, char **argv)
+{
+    train_arguments a = {.resume = "auto"};
+    dist_comm *comm;
+    mien_job *j;
+    MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
+    if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
+    MN_TRY(dist_open(&comm));
+    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
+    if (err == MN_OK) {
+        err = train(j, &a);
+        mien_job_close(j);
+    }
+    return mien_leave(comm, err);
+}
