@@ -2,32 +2,60 @@
 // f32; backward needs only those, the normalised input and the gain.
 #include "nn/ops.h"
 
+#include "nn/ops/math.h"
 #include "nn/ops/residual.h"
 #include "nn/ops/rows.h"
 
 #include <math.h>
+#include <string.h>
 
 typedef struct layernorm_attr {
     float eps, drop;
 } layernorm_attr;
 
 // y = (x - mean) / sqrt(var + eps) * gain + bias; stats = (mean, 1 / sqrt(var + eps)). Two passes: no cancellation.
-MN_SIMD static void normalise(const float *restrict x, const float *restrict gain, const float *restrict bias,
-                              float eps, int64_t n, float *restrict y, float *restrict stats)
+static inline void normalise(mn_dtype t, const void *restrict x, const float *restrict gain, const float *restrict bias,
+                             float eps, int64_t n, void *restrict y, float *restrict stats)
 {
     float sum = 0, square = 0;
 #pragma omp simd reduction(+ : sum)
     for (int64_t i = 0; i < n; i++)
-        sum += x[i];
+        sum += nn__get(x, t, i);
     float mean = sum / (float)n;
 #pragma omp simd reduction(+ : square)
     for (int64_t i = 0; i < n; i++)
-        square += (x[i] - mean) * (x[i] - mean);
+        square += (nn__get(x, t, i) - mean) * (nn__get(x, t, i) - mean);
     float rstd = 1.0f / sqrtf(square / (float)n + eps);
     for (int64_t i = 0; i < n; i++)
-        y[i] = (x[i] - mean) * rstd * gain[i] + bias[i];
+        nn__put(y, t, i, (nn__get(x, t, i) - mean) * rstd * gain[i] + bias[i]);
     stats[0] = mean;
     stats[1] = rstd;
+}
+
+MN_SIMD static void normalise_f32(const float *restrict x, const float *restrict gain, const float *restrict bias,
+                                  float eps, int64_t n, float *restrict y, float *restrict stats)
+{
+    normalise(MN_F32, x, gain, bias, eps, n, y, stats);
+}
+
+MN_SIMD static void normalise_bf16(const mn_bf16 *restrict x, const float *restrict gain, const float *restrict bias,
+                                   float eps, int64_t n, mn_bf16 *restrict y, float *restrict stats)
+{
+    normalise(MN_BF16, x, gain, bias, eps, n, y, stats);
+}
+
+// sum = x + s h
+MN_SIMD static void add_f32(const float *restrict x, const float *restrict h, float s, float *restrict sum, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] = x[i] + s * h[i];
+}
+
+MN_SIMD static void add_bf16(const mn_bf16 *restrict x, const mn_bf16 *restrict h, float s, mn_bf16 *restrict sum,
+                             int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        nn__put(sum, MN_BF16, i, nn__get(x, MN_BF16, i) + s * nn__get(h, MN_BF16, i));
 }
 
 // With xh the normalised row and g = dy * gain: dx = rstd (g - mean(g) - xh mean(g xh)) + extra.
@@ -54,12 +82,6 @@ MN_SIMD static void normalise_grad(const float *restrict x, const float *restric
             dx[i] += extra[i];
 }
 
-MN_SIMD static void add_scaled(const float *restrict x, const float *restrict h, float s, float *restrict y, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++)
-        y[i] = x[i] + s * h[i];
-}
-
 MN_SIMD static void scale_row(const float *restrict x, float s, float *restrict y, int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
@@ -72,7 +94,7 @@ static int fused(const nn_node *n)
     return n->n_in == 4;
 }
 
-// Rows of floats of workspace that one block uses: converted rows, and in backward dgain and dbias.
+// Rows of floats of workspace that one block uses in backward: dgain, dbias and converted rows.
 enum { WORK_ROWS = 6 };
 
 static float *block_work(const nn_call *c, int64_t b, int64_t n)
@@ -80,59 +102,73 @@ static float *block_work(const nn_call *c, int64_t b, int64_t n)
     return (float *)c->work + b * WORK_ROWS * n;
 }
 
-// The row that is normalised: x, or x + s h, which is also stored.
-static const float *input_row(const nn_call *c, int64_t r, int64_t n, float *tmp)
-{
-    const nn_node *node = c->node;
-    const layernorm_attr *attr = node->attr;
-    mn_dtype t = node->in[0]->dtype;
-    const float *x = nn__row_in(c->in[0], t, r * n, n, tmp);
-    if (!fused(node)) return x;
+// Scale of the branch for the rows of one row of the batch; drawn again when a block goes on to the next.
+typedef struct branch {
+    int64_t end; // first row it does not hold for
+    float scale;
+} branch;
 
-    float scale = nn__drop_path(c, attr->drop, r / (mn_rows(node->in[0]->shape) / node->in[0]->shape.d[0]));
-    float *sum = nn__row_out(c->out[1], t, r * n, 0, tmp + n);
-    if (scale == 0)
-        scale_row(x, 1, sum, n);
+static float scale_at(const nn_call *c, branch *b, int64_t r)
+{
+    if (r >= b->end) {
+        mn_shape s = c->node->in[0]->shape;
+        int64_t rows = mn_rows(s) / s.d[0]; // of one row of the batch
+        b->scale = nn__drop_path(c, ((const layernorm_attr *)c->node->attr)->drop, r / rows);
+        b->end = (r / rows + 1) * rows;
+    }
+    return b->scale;
+}
+
+// Row r of x + s h, into the second output.
+static void add_branch(const nn_call *c, branch *b, int64_t r, int64_t n)
+{
+    mn_dtype t = c->node->in[0]->dtype;
+    float s = scale_at(c, b, r);
+
+    if (s == 0)
+        memcpy((char *)c->out[1] + (size_t)(r * n) * mn_dtype_size(t),
+               (const char *)c->in[0] + (size_t)(r * n) * mn_dtype_size(t), (size_t)n * mn_dtype_size(t));
+    else if (t == MN_BF16)
+        add_bf16((const mn_bf16 *)c->in[0] + r * n, (const mn_bf16 *)c->in[1] + r * n, s, (mn_bf16 *)c->out[1] + r * n,
+                 n);
     else
-        add_scaled(x, nn__row_in(c->in[1], t, r * n, n, tmp + 2 * n), scale, sum, n);
-    nn__row_put(c->out[1], t, r * n, sum, n, 0);
-    // What is normalised is what the next op and backward will read.
-    return nn__row_in(c->out[1], t, r * n, n, tmp);
+        add_f32((const float *)c->in[0] + r * n, (const float *)c->in[1] + r * n, s, (float *)c->out[1] + r * n, n);
 }
 
 static mn_err forward(const nn_call *c)
 {
     const nn_node *node = c->node;
     const layernorm_attr *attr = node->attr;
-    mn_dtype t = node->in[0]->dtype;
     int64_t n = mn_last(node->in[0]->shape), rows = mn_rows(node->in[0]->shape), blocks = nn__blocks(rows);
     const float *gain = c->in[node->n_in - 2], *bias = c->in[node->n_in - 1];
+    // What is normalised is the stored sum, rounded: the next op and backward read the same.
+    const void *x = fused(node) ? c->out[1] : c->in[0];
     float *stats = c->out[node->n_out - 1];
 
 #pragma omp parallel for schedule(static) if (rows * n > NN__SERIAL)
     for (int64_t b = 0; b < blocks; b++) {
-        float *tmp = block_work(c, b, n);
+        branch at = {0};
         for (int64_t r = nn__block_start(rows, b); r < nn__block_start(rows, b + 1); r++) {
-            const float *x = input_row(c, r, n, tmp);
-            float *y = nn__row_out(c->out[0], t, r * n, 0, tmp + 3 * n);
-            normalise(x, gain, bias, attr->eps, n, y, stats + 2 * r);
-            nn__row_put(c->out[0], t, r * n, y, n, 0);
+            if (fused(node)) add_branch(c, &at, r, n);
+            if (node->in[0]->dtype == MN_BF16)
+                normalise_bf16((const mn_bf16 *)x + r * n, gain, bias, attr->eps, n, (mn_bf16 *)c->out[0] + r * n,
+                               stats + 2 * r);
+            else
+                normalise_f32((const float *)x + r * n, gain, bias, attr->eps, n, (float *)c->out[0] + r * n,
+                              stats + 2 * r);
         }
     }
     return MN_OK;
 }
 
 // Gradient of the normalised row to x, and through the branch's scale to h.
-static void put_row(const nn_call *c, int64_t r, int64_t n, const float *dx, float *tmp)
+static void put_row(const nn_call *c, branch *b, int64_t r, int64_t n, const float *dx, float *tmp)
 {
-    const nn_node *node = c->node;
-    const layernorm_attr *attr = node->attr;
-    mn_dtype t = node->in[0]->dtype;
+    mn_dtype t = c->node->in[0]->dtype;
 
-    if (fused(node) && c->din[1]) {
-        float scale = nn__drop_path(c, attr->drop, r / (mn_rows(node->in[0]->shape) / node->in[0]->shape.d[0]));
+    if (fused(c->node) && c->din[1]) {
         float *dh = nn__row_out(c->din[1], t, r * n, nn__acc(c, 1), tmp);
-        scale_row(dx, scale, dh, n);
+        scale_row(dx, scale_at(c, b, r), dh, n);
         nn__row_put(c->din[1], t, r * n, dh, n, nn__acc(c, 1));
     }
     if (c->din[0]) nn__row_put(c->din[0], t, r * n, dx, n, nn__acc(c, 0));
@@ -145,6 +181,7 @@ static void backward_block(const nn_call *c, int64_t b, int64_t n, int64_t rows)
     const float *gain = c->in[node->n_in - 2], *stats = c->out[node->n_out - 1];
     const void *value = fused(node) ? c->out[1] : c->in[0], *dsum = fused(node) ? c->dout[1] : NULL;
     float *work = block_work(c, b, n), *dgain = work, *dbias = work + n, *tmp = work + 2 * n;
+    branch at = {0};
 
     for (int64_t i = 0; i < 2 * n; i++)
         work[i] = 0;
@@ -155,9 +192,9 @@ static void backward_block(const nn_call *c, int64_t b, int64_t n, int64_t rows)
             const float *x = nn__row_in(value, t, r * n, n, tmp + n);
             const float *dy = nn__row_in(c->dout[0], t, r * n, n, tmp + 2 * n);
             normalise_grad(x, gain, stats + 2 * r, dy, extra, n, dx, dgain, dbias);
-            put_row(c, r, n, dx, tmp);
+            put_row(c, &at, r, n, dx, tmp);
         } else {
-            put_row(c, r, n, extra, tmp + n);
+            put_row(c, &at, r, n, extra, tmp + n);
         }
     }
 }

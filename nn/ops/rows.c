@@ -57,13 +57,21 @@ void nn__map(const nn_call *c, nn__leaf *leaf, const void *a, const void *b, voi
     }
 }
 
+MN_SIMD static void add_to_f64(double *restrict sum, const float *restrict x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += (double)x[i];
+}
+
 void nn__add_blocks(float *y, const float *part, int64_t blocks, int64_t stride, int64_t n, int acc)
 {
-    for (int64_t i = 0; i < n; i++) {
-        double sum = 0;
+    for (int64_t at = 0; at < n; at += NN__CHUNK) {
+        double sum[NN__CHUNK] = {0};
+        int64_t m = nn__min(NN__CHUNK, n - at);
         for (int64_t b = 0; b < blocks; b++)
-            sum += (double)part[b * stride + i];
-        y[i] = (float)(acc ? (double)y[i] + sum : sum);
+            add_to_f64(sum, part + b * stride + at, m);
+        for (int64_t i = 0; i < m; i++)
+            y[at + i] = (float)(acc ? (double)y[at + i] + sum[i] : sum[i]);
     }
 }
 

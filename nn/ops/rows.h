@@ -18,6 +18,7 @@
 
 enum {
     NN__MAX_BLOCKS = 64,  // enough to keep the cores of one rank busy, few enough for a workspace row each
+    NN__BLOCK_ROWS = 16,  // fewest rows worth the sums of a block of their own
     NN__CHUNK = 1024,     // elements that an elementwise kernel takes at a time; its buffers live on the stack
     NN__SERIAL = 1 << 15, // elements below which waking the threads costs more than it saves
 };
@@ -46,7 +47,7 @@ static inline int64_t nn__chunks(int64_t n)
 }
 static inline int64_t nn__blocks(int64_t rows)
 {
-    return nn__min(rows, NN__MAX_BLOCKS);
+    return nn__min((rows + NN__BLOCK_ROWS - 1) / NN__BLOCK_ROWS, NN__MAX_BLOCKS);
 }
 // First row of block b; block b ends where b + 1 starts.
 static inline int64_t nn__block_start(int64_t rows, int64_t b)
