@@ -1,0 +1,29 @@
+// What mien-media and data/media.c say to each other over a pipe: chunks of a tag, a length and that many bytes, in the
+// machine's own byte order (both ends are the same build on the same machine).
+//
+//     read:  TIMES and PCM chunks in any number, one INFO, then END; FAIL with a text ends it early
+//     make:  on the standard input, without chunks: the sound (samples x int16), then per frame an int64 time in
+//            microseconds and width x height x 3 bytes of RGB
+#ifndef DATA_MEDIA_WIRE_H
+#define DATA_MEDIA_WIRE_H
+
+#include <stdint.h>
+
+#define WIRE_MAX_CHUNK (1u << 20) // bytes
+#define WIRE_RATE 16000           // of the sound on the wire: mono, 16 bits
+
+enum { WIRE_INFO = 'I', WIRE_TIMES = 'T', WIRE_PCM = 'P', WIRE_END = 'E', WIRE_FAIL = 'F' };
+
+typedef struct wire_head {
+    uint32_t tag, bytes;
+} wire_head;
+
+typedef struct wire_info {
+    int64_t audio_offset_us; // first sound - first frame, as the file has it
+    int64_t damaged;         // packets that did not decode
+    int32_t width, height, fps_num, fps_den;
+    int32_t has_audio, audio_rate, audio_channels, reserved;
+    char video_codec[16], audio_codec[16];
+} wire_info;
+
+#endif
