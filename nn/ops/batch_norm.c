@@ -127,6 +127,12 @@ typedef struct batch_norm_attr {
 
 enum { X, WEIGHT, GAIN, BIAS, RUNNING_MEAN, RUNNING_VAR, SUMS };
 
+// Workspace of a block: two rows of f64 sums, three of floats.
+static int64_t block_doubles(int64_t n)
+{
+    return 2 * n + (3 * n + 1) / 2;
+}
+
 // Mean and variance of the batch, or the running ones where there are no sums (eval mode).
 static void moments(const nn_call *c, int64_t i, int64_t n, double *mean, double *var)
 {
@@ -178,7 +184,7 @@ static mn_err forward(const nn_call *c)
     }
 #pragma omp parallel for schedule(static) if (rows * n > NN__SERIAL)
     for (int64_t b = 0; b < blocks; b++) {
-        float *tmp = (float *)c->work + b * 5 * n;
+        float *tmp = (float *)((double *)c->work + b * block_doubles(n));
         for (int64_t r = nn__block_start(rows, b); r < nn__block_start(rows, b + 1); r++) {
             float *y = nn__row_out(c->out[0], t, r * n, 0, tmp + n);
             if (row_weight(c, r) == 0)
@@ -193,13 +199,13 @@ static mn_err forward(const nn_call *c)
 
 // dx with fixed statistics; a += dy, b += dy times the normalised value.
 MN_SIMD static void normalise_grad(const float *restrict x, const float *restrict dy, const float *restrict stats,
-                                   const float *restrict gain, float *restrict dx, float *restrict a, float *restrict b,
-                                   int64_t n)
+                                   const float *restrict gain, float *restrict dx, double *restrict a,
+                                   double *restrict b, int64_t n)
 {
     for (int64_t i = 0; i < n; i++) {
         dx[i] = dy[i] * gain[i] * stats[n + i];
-        a[i] += dy[i];
-        b[i] += dy[i] * (x[i] - stats[i]) * stats[n + i];
+        a[i] += (double)dy[i];
+        b[i] += (double)dy[i] * (double)((x[i] - stats[i]) * stats[n + i]);
     }
 }
 
@@ -207,7 +213,8 @@ static void backward_block(const nn_call *c, int64_t b, int64_t rows, int64_t n)
 {
     mn_dtype t = c->node->in[0]->dtype;
     const float *stats = c->out[1];
-    float *part = (float *)c->work + b * 5 * n, *tmp = part + 2 * n;
+    double *part = (double *)c->work + b * block_doubles(n);
+    float *tmp = (float *)(part + 2 * n);
 
     memset(part, 0, 2 * (size_t)n * sizeof *part);
     for (int64_t r = nn__block_start(rows, b); r < nn__block_start(rows, b + 1); r++) {
@@ -225,7 +232,7 @@ static void backward_block(const nn_call *c, int64_t b, int64_t rows, int64_t n)
 
 // With m = S1 / n, v = S2 / n - m^2: dm = -gain rstd sum(dy), dv = -gain rstd^2 sum(dy xh) / 2,
 // dS1 = (dm - 2 m dv) / n, dS2 = dv / n. The number of rows has no gradient.
-static void sums_grad(const nn_call *c, const float *a, const float *b, int64_t n)
+static void sums_grad(const nn_call *c, const double *a, const double *b, int64_t n)
 {
     const double *sums = c->in[SUMS];
     const float *gain = c->in[GAIN], *stats = c->out[1];
@@ -235,34 +242,41 @@ static void sums_grad(const nn_call *c, const float *a, const float *b, int64_t 
     for (int64_t i = 0; i < n; i++) {
         double mean, var, rstd = (double)stats[n + i];
         moments(c, i, n, &mean, &var);
-        double dm = -(double)gain[i] * rstd * (double)a[i];
-        double dv = -0.5 * (double)gain[i] * rstd * rstd * (double)b[i];
+        double dm = -(double)gain[i] * rstd * a[i];
+        double dv = -0.5 * (double)gain[i] * rstd * rstd * b[i];
         dsums[i] = (acc ? dsums[i] : 0) + (count > 0 ? (dm - 2 * mean * dv) / count : 0);
         dsums[n + i] = (acc ? dsums[n + i] : 0) + (count > 0 ? dv / count : 0);
     }
     if (!acc) dsums[2 * n] = 0;
 }
 
+static void put_total(const nn_call *c, int input, const double *total, int64_t n)
+{
+    float *d = c->din[input];
+    for (int64_t i = 0; d && i < n; i++)
+        d[i] = (float)((nn__acc(c, input) ? (double)d[i] : 0) + total[i]);
+}
+
 static mn_err backward(const nn_call *c)
 {
     int64_t rows = mn_rows(c->node->in[0]->shape), n = mn_last(c->node->in[0]->shape), blocks = nn__blocks(rows);
-    float *work = c->work, *total = work + blocks * 5 * n;
+    double *work = c->work, *total = work + blocks * block_doubles(n);
 
     if (nn__no_gradient(c)) return MN_OK;
 #pragma omp parallel for schedule(static) if (rows * n > NN__SERIAL)
     for (int64_t b = 0; b < blocks; b++)
         backward_block(c, b, rows, n);
-    nn__add_blocks(total, work, blocks, 5 * n, 2 * n, 0);
-    if (c->din[BIAS]) nn__add_blocks(c->din[BIAS], total, 1, n, n, nn__acc(c, BIAS));
-    if (c->din[GAIN]) nn__add_blocks(c->din[GAIN], total + n, 1, n, n, nn__acc(c, GAIN));
+    nn__add_blocks_f64(total, work, blocks, block_doubles(n), 2 * n);
+    put_total(c, BIAS, total, n);
+    put_total(c, GAIN, total + n, n);
     if (c->din[SUMS]) sums_grad(c, total, total + n, n);
     return MN_OK;
 }
 
 static mn_err prepare(nn_node *n)
 {
-    int64_t width = mn_last(n->in[0]->shape);
-    n->work_bytes = nn__block_bytes(mn_rows(n->in[0]->shape), 5 * width) + 2 * (size_t)width * sizeof(float);
+    int64_t width = mn_last(n->in[0]->shape), blocks = nn__blocks(mn_rows(n->in[0]->shape));
+    n->work_bytes = (size_t)(blocks * block_doubles(width) + 2 * width) * sizeof(double);
     return MN_OK;
 }
 
