@@ -53,7 +53,7 @@ static void print_score(const eval_arguments *a, const mien_inference *m, const 
 {
     printf(a->json ? "{\"weights\": \"%s\", \"step\": %lld, \"split\": \"%s\", %s}\n"
                    : "weights  %s\nstep     %lld\nsplit    %s\n%s\n",
-           m->path, (long long)m->step, split, s->json);
+           m->from.path, (long long)m->from.step, split, s->json);
 }
 
 static mn_err eval(mien_job *j, const eval_arguments *a)

@@ -28,13 +28,23 @@ static mn_err build(mien_inference *m, const data_set *set, int64_t rows)
     return nn_graph_plan(m->graph, NULL);
 }
 
-static mn_err load(mien_inference *m, const char *weights, int select)
+// ".../NAME/ckpt/step-00000120/model.safetensors": NAME; of any other path its last part.
+static void run_of(const char *path, char *run, size_t size)
+{
+    const char *end = strstr(path, "/ckpt/step-"), *from = end ? end : path + strlen(path);
+    if (!end) end = from;
+    while (from > path && from[-1] != '/')
+        from--;
+    snprintf(run, size, "%.*s", (int)(end - from), from);
+}
+
+mn_err mien_weights_find(const mien_job *j, const char *weights, int select, mien_weights_file *out)
 {
     int64_t size;
-    MN_TRY(dist_ckpt_find_model(weights, m->job->common.runs_dir, select == MIEN_BEST, m->path, sizeof m->path));
-    m->step = step_of(m->path);
-    MN_TRY(mn_file_digest(m->path, m->digest, &size));
-    return mien_load_weights(m->job, m->params, m->path, 1);
+    MN_TRY(dist_ckpt_find_model(weights, j->common.runs_dir, select == MIEN_BEST, out->path, sizeof out->path));
+    out->step = step_of(out->path);
+    run_of(out->path, out->run, sizeof out->run);
+    return mn_file_digest(out->path, out->digest, &size);
 }
 
 mn_err mien_inference_open(mien_inference **out, mien_job *j, const data_set *set, int64_t rows, const char *weights,
@@ -43,7 +53,8 @@ mn_err mien_inference_open(mien_inference **out, mien_job *j, const data_set *se
     mien_inference *m = mn_calloc(1, sizeof *m);
     m->job = j;
     mn_err err = build(m, set, rows);
-    if (err == MN_OK) err = load(m, weights, select);
+    if (err == MN_OK) err = mien_weights_find(j, weights, select, &m->from);
+    if (err == MN_OK) err = mien_load_weights(j, m->params, m->from.path, 1);
     if (err != MN_OK) {
         mien_inference_close(m);
         return err;

@@ -10,16 +10,23 @@
 
 #include "recipes/recipe.h"
 
+typedef struct mien_weights_file {
+    char path[1024]; // of the weights
+    char run[256];   // whose they are: the run's name, else that of the file
+    char digest[40]; // XXH3-128 of that file
+    int64_t step;    // of the checkpoint; -1: not known
+} mien_weights_file;
+// weights: run, checkpoint folder or .safetensors. MN_ENOINPUT: there is no such thing.
+MN_MUST_CHECK mn_err mien_weights_find(const mien_job *j, const char *weights, int select, mien_weights_file *out);
+
 typedef struct mien_inference {
     mien_job *job;
     nn_params *params;
     nn_graph *graph;
-    char path[1024]; // of the weights
-    char digest[40]; // XXH3-128 of that file
-    int64_t step;    // of the checkpoint; -1: not known
+    mien_weights_file from;
 } mien_inference;
 
-// rows: of the plan. weights: run, checkpoint folder or .safetensors; every parameter of the network must be in it.
+// rows: of the plan. weights: as above; every parameter of the network must be in them.
 MN_MUST_CHECK mn_err mien_inference_open(mien_inference **out, mien_job *j, const data_set *set, int64_t rows,
                                          const char *weights, int select);
 void mien_inference_close(mien_inference *m);

@@ -19,12 +19,20 @@ data_augment mien_augment_config(const mien_augment *o, int64_t size, int train)
     return a;
 }
 
-// Extraction and prediction: whole videos on one rank.
-static int mine(void *context, int64_t number, const data_video *video)
+int mien_is_mine(const mien_job *j, int64_t number, const char *name)
 {
-    const dist_comm *c = context;
-    (void)video;
-    return number % dist_world(c) == dist_rank(c);
+    if (j->skip && j->skip(j->skip_context, name)) return 0;
+    return !j->comm || number % dist_world(j->comm) == dist_rank(j->comm);
+}
+
+static int keep_video(void *job, int64_t number, const data_video *video)
+{
+    return mien_is_mine(job, number, video->name);
+}
+
+const char *mien_split(const char *name)
+{
+    return name && strcmp(name, "all") == 0 ? NULL : name;
 }
 
 static mn_err open_part(mien_job *j, mien_use use, const char *split, const mien_part *part, const data_frames_cfg *cfg,
@@ -38,17 +46,14 @@ static mn_err open_part(mien_job *j, mien_use use, const char *split, const mien
     one.select.stride = use == MIEN_USE_TRAIN   ? j->common.data_stride
                         : use == MIEN_USE_SCORE ? j->common.eval_stride
                                                 : 1;
-    if (use == MIEN_USE_FRAMES) {
+    if (use == MIEN_USE_FRAMES || use == MIEN_USE_TRACKS) {
         one.select.labelled = 0;
-        one.select.task = DATA_TASKS;
-        if (one.select.split && strcmp(one.select.split, "all") == 0) one.select.split = NULL;
-        if (j->comm) {
-            one.select.keep = mine;
-            one.select.context = j->comm;
-        }
+        one.select.split = mien_split(one.select.split);
+        one.select.keep = keep_video;
+        one.select.context = j;
     }
     mn_err err = data_frames_open(out, &one);
-    if (err == MN_OK && (!j->comm || dist_rank(j->comm) == 0))
+    if (err == MN_OK && use <= MIEN_USE_SCORE && (!j->comm || dist_rank(j->comm) == 0))
         mn_info("%s, split %s: %s", part->set, one.select.split ? one.select.split : "all",
                 data_selection_text(data_frames_selection(*out)));
     free(dir);

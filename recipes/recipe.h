@@ -53,8 +53,9 @@ typedef struct mien_common {
 // What a data set is opened for.
 typedef enum mien_use {
     MIEN_USE_TRAIN,
-    MIEN_USE_SCORE, // labelled samples of eval.split
-    MIEN_USE_FRAMES // every frame in order, labelled or not: extraction and prediction
+    MIEN_USE_SCORE,  // labelled samples of eval.split
+    MIEN_USE_FRAMES, // every frame in order, labelled or not, whole videos shared over ranks: prediction
+    MIEN_USE_TRACKS  // the same where pictures are looked at, whole tracks in pieces where sound is heard: extraction
 } mien_use;
 
 typedef struct mien_job mien_job;
@@ -75,6 +76,9 @@ typedef struct mien_task {
     unsigned (*mixup_fields)(const data_set *set);
     // Layers below the head, for layer-wise decay; NULL: none.
     int (*layers)(const mien_job *j);
+    // What its features come from, in words: extractions of other words do not share a folder. NULL: no features. With
+    // job->features_only, build makes only the output "features" (B, D), or "tokens" (B, T, D) of a set of tracks.
+    void (*features)(const mien_job *j, char *text, size_t size);
 } mien_task;
 
 struct mien_job {
@@ -87,6 +91,10 @@ struct mien_job {
     struct mien_score *score; // of the task, while a set is scored (score.h)
     dist_comm *comm;
     const char *path;
+    int features_only; // while a network is built: no head, so that weights without one serve
+    // Videos and tracks that MIEN_USE_FRAMES and MIEN_USE_TRACKS leave out; NULL: none.
+    int (*skip)(void *context, const char *name);
+    void *skip_context;
 };
 
 // Reads and checks a recipe; the number of OpenMP threads is set from it. comm may be NULL (--dry checks).

@@ -10,6 +10,7 @@
     X(data, "generated corpora, imports of datasets, checks of shards")                                                \
     X(train, "train the network of a recipe")                                                                          \
     X(eval, "score weights with the challenge's metrics")                                                              \
+    X(extract, "write the features that a network makes of videos")                                                    \
     X(bench, "measure a training step, the sum of gradients")
 
 #define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);

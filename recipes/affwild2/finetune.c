@@ -1,5 +1,6 @@
 // Fine-tuning on Aff-Wild2: one network (a Swin on faces, a wav2vec2 on sound, or a linear model on grey pixels as the
 // yardstick), one task (expressions, action units, valence and arousal), per-frame predictions.
+#include "data/chunks.h"
 #include "data/sound.h"
 #include "data/target.h"
 #include "nn/base/log.h"
@@ -9,6 +10,7 @@
 #include "recipes/recipe.h"
 #include "recipes/score.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { SWIN, WAV2VEC2, GREY }; // model.name
@@ -100,6 +102,11 @@ static mn_err check(mien_job *j)
 
 // --- data ---
 
+static int keep_video(void *job, int64_t number, const data_video *video)
+{
+    return mien_is_mine(job, number, video->name);
+}
+
 static mn_err open_sound(mien_job *j, mien_use use, const char *split, data_set **out)
 {
     const conf *c = j->conf;
@@ -114,9 +121,44 @@ static mn_err open_sound(mien_job *j, mien_use use, const char *split, data_set 
                    .invalid = j->common.data_invalid == MIEN_INVALID_COLUMN ? DATA_INVALID_COLUMN : DATA_INVALID_FRAME,
                    .stride = use == MIEN_USE_TRAIN ? j->common.data_stride : j->common.eval_stride},
         .seconds = c->seconds};
+    if (use == MIEN_USE_FRAMES) {
+        cfg.select.labelled = 0;
+        cfg.select.split = mien_split(split);
+        cfg.select.stride = 1;
+        cfg.select.keep = keep_video;
+        cfg.select.context = j;
+    }
     mn_err err = data_sound_open(out, &cfg);
-    if (err == MN_OK && (!j->comm || dist_rank(j->comm) == 0))
+    if (err == MN_OK && use <= MIEN_USE_SCORE && (!j->comm || dist_rank(j->comm) == 0))
         mn_info("%s, split %s: %s", part->set, cfg.select.split, data_selection_text(data_sound_selection(*out)));
+    free(dir);
+    return err;
+}
+
+static int keep_track(void *job, int64_t number, const char *name)
+{
+    return mien_is_mine(job, number, name);
+}
+
+// Whole tracks in pieces of 20 s that overlap by 1 s (models.md section 3.5): one token each `hop` samples.
+static mn_err open_tracks(mien_job *j, const char *split, data_set **out)
+{
+    const conf *c = j->conf;
+    const mien_part *part = j->common.data.v;
+    if (j->common.data.n != 1) return mn_recipe_fail(j->recipe, "data", "sound is read from exactly one dataset");
+    char *dir = mien_data_path(j, part->set);
+    data_chunks_cfg cfg = {.dir = dir,
+                           .split = mien_split(split),
+                           .task = c->target,
+                           .hop = 1,
+                           .field = 1,
+                           .keep = keep_track,
+                           .context = j};
+    for (int64_t i = c->wav.conv_layers - 1; i >= 0; i--)
+        cfg.field = (cfg.field - 1) * c->wav.conv_stride[i] + c->wav.conv_kernel[i];
+    for (int64_t i = 0; i < c->wav.conv_layers; i++)
+        cfg.hop *= c->wav.conv_stride[i];
+    mn_err err = data_chunks_open(out, &cfg);
     free(dir);
     return err;
 }
@@ -155,6 +197,7 @@ static void balance(const mien_job *j, const data_set *s)
 static mn_err open_set(mien_job *j, mien_use use, const char *split, data_set **out)
 {
     conf *c = j->conf;
+    if (c->model == WAV2VEC2 && use == MIEN_USE_TRACKS) return open_tracks(j, split, out);
     MN_TRY(c->model == WAV2VEC2 ? open_sound(j, use, split, out) : open_faces(j, use, split, out));
     if (use == MIEN_USE_TRAIN && c->target == DATA_EXPR && c->class_weights && j->common.data.n == 1) balance(j, *out);
     return MN_OK;
@@ -175,8 +218,16 @@ static nn_tensor *build(void *job, nn_graph *g, const data_set *set, int64_t row
     const mien_job *j = job;
     const conf *c = j->conf;
     const char *name = data_target_name(c->target);
+    if (c->model == WAV2VEC2 && j->features_only) {
+        nn_tensor *wave = dist_input(g, set, rows, "wave"), *valid = dist_input(g, set, rows, "valid");
+        nn_output(g, "tokens", nn_cast(g, nn_wav2vec2(g, &c->wav, wave, valid), MN_F32)); // (B, T, C)
+        return NULL;
+    }
     nn_tensor *x = features(c, g, set, rows); // (B, C)
-    nn_output(g, "features", nn_cast(g, x, MN_F32));
+    if (j->features_only) {
+        nn_output(g, "features", nn_cast(g, x, MN_F32));
+        return NULL;
+    }
     nn_tensor *y = nn_head(g, x, data_target_columns(c->target), name); // (B, K)
     if (c->target == DATA_VA) y = nn_tanh(g, y);
     nn_output(g, "prediction", y);
@@ -235,6 +286,19 @@ static int layers(const mien_job *j)
     return c->model == SWIN ? nn_swin_layers(&c->net) : 0;
 }
 
+static void features_of(const mien_job *j, char *text, size_t size)
+{
+    const conf *c = j->conf;
+    const char *precision = j->common.precision == MIEN_BF16 ? "bf16" : "fp32";
+    if (c->model == WAV2VEC2)
+        snprintf(text, size, "wav2vec2 width %lld, %lld layers, last hidden states, %s", (long long)c->wav.width,
+                 (long long)c->wav.layers, precision);
+    else
+        snprintf(text, size, "%s %lld px, window %lld, centre %g, %s, pooled, %s", models[c->model],
+                 (long long)c->net.image, (long long)c->net.window, c->augment.centre,
+                 c->augment.cubic ? "bicubic" : "bilinear", precision);
+}
+
 const mien_task mien_task_finetune = {.name = "finetune",
                                       .options = options,
                                       .conf_bytes = sizeof(conf),
@@ -247,4 +311,5 @@ const mien_task mien_task_finetune = {.name = "finetune",
                                       .close = close_conf,
                                       .target = target_of,
                                       .mixup_fields = mixup_fields,
-                                      .layers = layers};
+                                      .layers = layers,
+                                      .features = features_of};
