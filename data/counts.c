@@ -8,15 +8,6 @@
 
 enum { SPLITS = 4, BINS = 20, ATTRS = 40 };
 
-const char *const data_expression[DATA_EXPRESSIONS] = {"Neutral",   "Anger",   "Disgust",  "Fear",
-                                                       "Happiness", "Sadness", "Surprise", "Other"};
-const char *const data_au[DATA_AUS] = {"AU1",  "AU2",  "AU4",  "AU6",  "AU7",  "AU10",
-                                       "AU12", "AU15", "AU23", "AU24", "AU25", "AU26"};
-static const char *const split_names[SPLITS] = {[DATA_SPLIT_NONE] = "none",
-                                                [DATA_SPLIT_TRAIN] = "train",
-                                                [DATA_SPLIT_VALIDATION] = "validation",
-                                                [DATA_SPLIT_TEST] = "test"};
-
 typedef struct split_counts {
     int64_t records, pictures, videos, sounds, bytes, audio_bytes;
     int64_t expr[DATA_EXPRESSIONS], au_valid[DATA_AUS], au_active[DATA_AUS];
@@ -29,18 +20,6 @@ struct data_counts {
     split_counts split[SPLITS];
     int has_expr, has_au, has_va, has_attr, has_identity, has_video, has_audio;
 };
-
-const char *data_split_name(int split)
-{
-    return split >= 0 && split < SPLITS ? split_names[split] : "none";
-}
-
-int data_split_number(const char *name)
-{
-    for (int i = 0; i < SPLITS; i++)
-        if (strcmp(name, split_names[i]) == 0) return i;
-    return -1;
-}
 
 data_counts *data_counts_new(void)
 {
@@ -191,6 +170,7 @@ json_t *data_counts_json(const data_counts *c)
     static const split_counts nothing;
     json_t *o = json_object();
     for (int i = 0; i < SPLITS; i++)
-        if (memcmp(&c->split[i], &nothing, sizeof(nothing)) != 0) put(o, split_names[i], split_json(c, &c->split[i]));
+        if (memcmp(&c->split[i], &nothing, sizeof(nothing)) != 0)
+            put(o, data_split_name(i), split_json(c, &c->split[i]));
     return o;
 }

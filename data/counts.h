@@ -7,6 +7,7 @@
 #ifndef DATA_COUNTS_H
 #define DATA_COUNTS_H
 
+#include "data/label.h"
 #include "data/shard.h"
 
 #include <jansson.h>
@@ -17,10 +18,5 @@ void data_counts_free(data_counts *c);
 void data_counts_add(data_counts *c, const data_shard *s);
 // {"train": {"records": n, "pictures": n, "expr": [8 counts], ...}, ...}: splits and labels that occur. A new reference.
 json_t *data_counts_json(const data_counts *c);
-
-const char *data_split_name(int split);                     // DATA_SPLIT_*: "none", "train", "validation", "test"
-int data_split_number(const char *name);                    // -1: no such split
-extern const char *const data_expression[DATA_EXPRESSIONS]; // in Aff-Wild2's order
-extern const char *const data_au[DATA_AUS];                 // "AU1", ...
 
 #endif

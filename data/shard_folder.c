@@ -1,5 +1,5 @@
 // A dataset folder: which records of which shards a (split, task, stream) selects, as runs of neighbouring records.
-#include "data/counts.h"
+#include "data/label.h"
 #include "data/shard.h"
 #include "data/shard_manifest.h"
 #include "nn/base/mem.h"

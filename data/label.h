@@ -1,0 +1,12 @@
+// Names of labels and splits, in the order of their numbers.
+#ifndef DATA_LABEL_H
+#define DATA_LABEL_H
+
+#include "data/shard.h"
+
+extern const char *const data_expression[DATA_EXPRESSIONS]; // Aff-Wild2's order
+extern const char *const data_au[DATA_AUS];                 // "AU1", ...
+const char *data_split_name(int split);                     // DATA_SPLIT_*: "none", "train", "validation", "test"
+int data_split_number(const char *name);                    // -1: no such split
+
+#endif
