@@ -21,6 +21,7 @@
     X(HEADER, "damaged header", PICTURE)                                                                               \
     X(LARGE, "too many pixels", PICTURE)                                                                               \
     X(DAMAGED, "damaged or cut off", PICTURE)                                                                          \
+    X(NAME, "name is no frame number", PICTURE)                                                                        \
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
     X(UNLISTED, "in no partition", ROW)                                                                                \
     X(COLUMNS, "wrong number of columns", ROW)                                                                         \
@@ -46,9 +47,12 @@ typedef enum data__reason {
     X(REPEATED, "rows that repeat a picture")                                                                          \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
     X(NO_PICTURE, "frames without a picture")                                                                          \
+    X(SECOND_CROPS, "folders of crops of videos that have better ones")                                                \
+    X(NOTHING, "names in lists of which nothing is here")                                                              \
     X(NO_LABEL_FILE, "videos without labels")                                                                          \
     X(NO_MEDIA, "videos without a media file: 30 frames a second assumed")                                             \
     X(NO_SOUND, "media files without sound: silence stored")                                                           \
+    X(PACKETS, "packets of media files that did not decode")                                                           \
     X(LENGTH, "videos whose label rows and frames differ by more than one")                                            \
     X(UNLISTED, "files beside the pictures that no list names")                                                        \
     X(HIDDEN, "hidden files left out")                                                                                 \
