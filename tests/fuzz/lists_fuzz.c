@@ -1,0 +1,67 @@
+// Lists of CelebA (both forms) and CSV files, the latter in pieces: the pieces must not matter.
+// fuzz-sources: data/import/celeba_lists.c data/import/text.c data/import/csv.c
+// fuzz-libraries: -lcsv
+#include "data/import/celeba_lists.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size);
+
+typedef struct seen {
+    const char *begin, *end;
+    XXH64_hash_t hash;
+    int64_t rows;
+} seen;
+
+static void take_row(void *ctx, int64_t line, data__text name, const int64_t *values)
+{
+    seen *s = ctx;
+    if (line < 1 || name.p < s->begin || name.p + name.n > s->end) abort();
+    s->rows += values[0] != INT64_MIN;
+}
+
+static void take_bad(void *ctx, int64_t line, data__reason reason, const char *detail)
+{
+    seen *s = ctx;
+    s->rows += line > 0 && reason < DATA__REASON_COUNT && strlen(detail) < 64;
+}
+
+static mn_err take_csv(void *ctx, int64_t line, const data__text *fields, int n)
+{
+    seen *s = ctx;
+    s->hash = XXH3_64bits_withSeed(&line, sizeof(line), s->hash);
+    for (int i = 0; i < n; i++)
+        s->hash = XXH3_64bits_withSeed(fields[i].p, fields[i].n, s->hash + (XXH64_hash_t)i);
+    (void)data__csv_column(fields, n, "expression");
+    return MN_OK;
+}
+
+static XXH64_hash_t read_csv(const char *text, size_t size, size_t piece)
+{
+    seen s = {0};
+    data__csv *c;
+    if (data__csv_open(&c, take_csv, &s) != MN_OK) abort();
+    for (size_t at = 0; at < size; at += piece)
+        if (data__csv_feed(c, text + at, size - at < piece ? size - at : piece) != MN_OK) abort();
+    if (data__csv_feed(c, "", 0) != MN_OK) abort();
+    data__csv_close(c);
+    return s.hash;
+}
+
+int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
+{
+    static const data__celeba_ops ops = {take_row, take_bad};
+    if (size < 1) return 0;
+    char *text = malloc(size); // exactly as long as it says
+    if (!text) return 0;
+    memcpy(text, data + 1, size - 1);
+    seen s = {.begin = text, .end = text + size - 1};
+    data__celeba_list list = {.text = text, .size = size - 1, .csv = data[0] & 1, .n_values = data[0] & 2 ? 40 : 1};
+    int64_t promised;
+    data__celeba_read(&list, &ops, &s, &promised);
+    if (size > 4 && read_csv(text, size - 1, size) != read_csv(text, size - 1, 3 + data[0] % 5)) abort();
+    free(text);
+    return 0;
+}
