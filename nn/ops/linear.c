@@ -36,66 +36,78 @@ static const linear_attr *attr_of(const nn_node *n)
 
 // --- activation -----------------------------------------------------------------------------------------------------
 // y may be z.
-MN_SIMD static void gelu_tile(const void *z, void *y, mn_dtype t, int64_t at, int64_t n)
+MN_SIMD static void gelu_f32(const float *z, float *y, int64_t n)
 {
-    if (t == MN_F32) {
-        const float *a = (const float *)z + at;
-        float *b = (float *)y + at;
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            b[i] = nn__gelu(a[i]);
-    } else {
-        const mn_bf16 *a = (const mn_bf16 *)z + at;
-        mn_bf16 *b = (mn_bf16 *)y + at;
+    for (int64_t i = 0; i < n; i++)
+        y[i] = nn__gelu(z[i]);
+}
+
+MN_SIMD static void gelu_bf16(const mn_bf16 *z, mn_bf16 *y, int64_t n)
+{
 #pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            b[i] = mn_f32_to_bf16(nn__gelu_bf16(mn_bf16_to_f32(a[i])));
-    }
+    for (int64_t i = 0; i < n; i++)
+        nn__put(y, MN_BF16, i, nn__gelu_bf16(nn__get(z, MN_BF16, i)));
 }
 
 static void apply_gelu(const void *z, void *y, mn_dtype t, int64_t count)
 {
     enum { CHUNK = 1 << 13 };
 #pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; i += CHUNK)
-        gelu_tile(z, y, t, i, nn__min(CHUNK, count - i));
+    for (int64_t i = 0; i < count; i += CHUNK) {
+        const int64_t n = nn__min(CHUNK, count - i);
+        if (t == MN_F32)
+            gelu_f32((const float *)z + i, (float *)y + i, n);
+        else
+            gelu_bf16((const mn_bf16 *)z + i, (mn_bf16 *)y + i, n);
+    }
 }
 
 // --- bias gradient, and dz = dy gelu'(z) on the way -----------------------------------------------------------------
 // sum += one row of dy.
-MN_SIMD static void sum_tile(const void *dy, mn_dtype t, int64_t at, int64_t n, float *restrict sum)
+MN_SIMD static void sum_f32(const float *restrict dy, float *restrict sum, int64_t n)
 {
-    if (t == MN_F32) {
-        const float *restrict a = (const float *)dy + at;
-        for (int64_t i = 0; i < n; i++)
-            sum[i] += a[i];
-    } else {
-        const mn_bf16 *restrict a = (const mn_bf16 *)dy + at;
-        for (int64_t i = 0; i < n; i++)
-            sum[i] += mn_bf16_to_f32(a[i]);
-    }
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += dy[i];
+}
+
+MN_SIMD static void sum_bf16(const mn_bf16 *restrict dy, float *restrict sum, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        sum[i] += nn__get(dy, MN_BF16, i);
 }
 
 // dz = dy gelu'(z) and sum += dz, one row.
-MN_SIMD static void d_gelu_tile(const void *dy, const void *z, void *dz, mn_dtype t, int64_t at, int64_t n,
-                                float *restrict sum)
+MN_SIMD static void d_gelu_f32(const float *restrict dy, const float *restrict z, float *restrict dz,
+                               float *restrict sum, int64_t n)
 {
-    if (t == MN_F32) {
-        const float *restrict a = (const float *)dy + at, *restrict b = (const float *)z + at;
-        float *restrict d = (float *)dz + at;
-        for (int64_t i = 0; i < n; i++) {
-            d[i] = a[i] * nn__gelu_grad(b[i]);
-            sum[i] += d[i];
-        }
-    } else {
-        const mn_bf16 *restrict a = (const mn_bf16 *)dy + at, *restrict b = (const mn_bf16 *)z + at;
-        mn_bf16 *restrict d = (mn_bf16 *)dz + at;
-        for (int64_t i = 0; i < n; i++) {
-            float v = mn_bf16_to_f32(a[i]) * nn__gelu_grad_bf16(mn_bf16_to_f32(b[i]));
-            d[i] = mn_f32_to_bf16(v);
-            sum[i] += v;
-        }
+    for (int64_t i = 0; i < n; i++) {
+        dz[i] = dy[i] * nn__gelu_grad(z[i]);
+        sum[i] += dz[i];
     }
+}
+
+MN_SIMD static void d_gelu_bf16(const mn_bf16 *restrict dy, const mn_bf16 *restrict z, mn_bf16 *restrict dz,
+                                float *restrict sum, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        const float d = nn__get(dy, MN_BF16, i) * nn__gelu_grad_bf16(nn__get(z, MN_BF16, i));
+        nn__put(dz, MN_BF16, i, d);
+        sum[i] += d;
+    }
+}
+
+// The same for a row of either type at element `at`; dz NULL: no activation.
+static void d_row(mn_dtype t, int64_t at, int64_t n, const void *dy, const void *z, void *dz, float *sum)
+{
+    if (t == MN_F32 && dz)
+        d_gelu_f32((const float *)dy + at, (const float *)z + at, (float *)dz + at, sum, n);
+    else if (t == MN_F32)
+        sum_f32((const float *)dy + at, sum, n);
+    else if (dz)
+        d_gelu_bf16((const mn_bf16 *)dy + at, (const mn_bf16 *)z + at, (mn_bf16 *)dz + at, sum, n);
+    else
+        sum_bf16((const mn_bf16 *)dy + at, sum, n);
 }
 
 // Rows are summed in blocks and the blocks in index order, so that the result is the same on any number of threads.
@@ -105,12 +117,8 @@ static void sum_block(const nn_call *c, void *dz, float *sum, int64_t first, int
     const mn_dtype t = c->node->out[0]->dtype;
 
     memset(sum, 0, (size_t)out * sizeof *sum);
-    for (int64_t r = first; r < last; r++) {
-        if (dz)
-            d_gelu_tile(c->dout[0], c->out[1], dz, t, r * out, out, sum);
-        else
-            sum_tile(c->dout[0], t, r * out, out, sum);
-    }
+    for (int64_t r = first; r < last; r++)
+        d_row(t, r * out, out, c->dout[0], dz ? c->out[1] : NULL, dz, sum);
 }
 
 // Returns dz: dy itself without an activation.

@@ -66,10 +66,10 @@ MN_SIMD void nn__tile_store(const nn__strip *s, void *y, int64_t rows, float sca
             mn_bf16 *restrict h = (mn_bf16 *)y + row_at(s, r);
             if (add)
                 for (int64_t i = 0; i < s->n; i++)
-                    h[i] = mn_f32_to_bf16(mn_bf16_to_f32(h[i]) + scale * x[i]);
+                    nn__put(h, MN_BF16, i, nn__get(h, MN_BF16, i) + scale * x[i]);
             else
                 for (int64_t i = 0; i < s->n; i++)
-                    h[i] = mn_f32_to_bf16(scale * x[i]);
+                    nn__put(h, MN_BF16, i, scale * x[i]);
         } else {
             float *restrict f = (float *)y + row_at(s, r);
             if (add)
