@@ -224,29 +224,33 @@ static int has(const char *folder, const char *name)
     return yes;
 }
 
-// MN_ENOINPUT without a message when `place` is nothing of the kind.
-static mn_err model_at(const char *place, int best, char *path, size_t size)
+// *found is 0 when `place` is nothing of the kind.
+static mn_err model_at(const char *place, int best, int *found, char *path, size_t size)
 {
     struct stat st;
-    if (stat(place, &st) != 0) return MN_ENOINPUT;
-    if (S_ISREG(st.st_mode)) {
-        snprintf(path, size, "%s", place);
-        return MN_OK;
+    *found = 1;
+    if (stat(place, &st) == 0) {
+        if (S_ISREG(st.st_mode)) {
+            snprintf(path, size, "%s", place);
+            return MN_OK;
+        }
+        if (has(place, "manifest.json")) return model_of(place, path, size);
+        if (has(place, "ckpt")) return model_of_run(place, best, path, size);
     }
-    if (has(place, "manifest.json")) return model_of(place, path, size);
-    return has(place, "ckpt") ? model_of_run(place, best, path, size) : MN_ENOINPUT;
+    *found = 0;
+    return MN_OK;
 }
 
 mn_err dist_ckpt_find_model(const char *from, const char *runs, int best, char *path, size_t size)
 {
+    int found;
+    MN_TRY(model_at(from, best, &found, path, size));
+    if (found) return MN_OK;
     char *under = mn_sprintf("%s/%s", runs, from);
-    mn_fail(MN_OK, "%s", "");
-    mn_err err = model_at(from, best, path, size);
-    if (err == MN_ENOINPUT && !*mn_errmsg()) err = model_at(under, best, path, size);
+    mn_err err = model_at(under, best, &found, path, size);
     free(under);
-    if (err == MN_ENOINPUT && !*mn_errmsg())
-        return mn_fail(MN_ENOINPUT,
-                       "%s: no such weights: neither a .safetensors file, nor a checkpoint folder, nor a run under %s",
-                       from, runs);
-    return err;
+    if (err != MN_OK || found) return err;
+    return mn_fail(MN_ENOINPUT,
+                   "%s: no such weights: neither a .safetensors file, nor a checkpoint folder, nor a run under %s",
+                   from, runs);
 }

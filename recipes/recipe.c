@@ -1,6 +1,7 @@
 #include "recipes/recipe.h"
 
 #include "dist/ckpt.h"
+#include "dist/metrics.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "nn/weights.h"
@@ -29,7 +30,7 @@ static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const invalids[] = {"frame", "column", NULL};
 static const char *const schedules[] = {"constant", "cosine", "multistep", NULL};
 static const char *const selects[] = {"best", "last", NULL};
-static const char *const scores[] = {"task", "loss", NULL};
+static const char *const scores[] = {"task", "expr_f1", "au_f1", "ccc_mean", "loss", NULL}; // order of MIEN_SELECT_*
 static const char *const zero_divisions[] = {"0", "1", "skip", "sklearn13", NULL};
 
 static const mn_option part_options[] = {
@@ -81,7 +82,8 @@ const mn_option mien_common_options[] = {
     MN_OPT_INT(C, loader_threads, "train.loader_threads", "1", 1, 256, MN_FREE, "per rank"),
     MN_OPT_INT(C, save_every, "checkpoint.every", "0", 0, 1e12, MN_FREE, "steps; 0: at the end"),
     MN_OPT_INT(C, keep, "checkpoint.keep", "3", 1, 1000, MN_FREE, "newest ones kept, besides the best"),
-    MN_OPT_ENUM(C, select, "checkpoint.select", "task", scores, MN_FREE, "best by the task's score or by the loss"),
+    MN_OPT_ENUM(C, select, "checkpoint.select", "task", scores, MN_FREE,
+                "what the best checkpoint is best at; task: the score of its target"),
     MN_OPT_INT(C, eval_every, "eval.every", "0", 0, 1e12, MN_FREE, "steps; 0: at the end"),
     MN_OPT_INT(C, eval_batch, "eval.batch", "64", 1, 1e6, MN_FREE, "samples, over all ranks"),
     MN_OPT_INT(C, eval_stride, "eval.stride", "1", 1, 1000, MN_FREE, "score every n-th frame"),
@@ -261,11 +263,29 @@ static nn_schedule schedule_of(const mien_common *c, int64_t per_epoch, int64_t 
     return s;
 }
 
+static mn_err check_select(const mien_job *j)
+{
+    static const int select_of[] = {MIEN_SELECT_EXPR, MIEN_SELECT_AU,
+                                    MIEN_SELECT_CCC}; // of DATA_EXPR, DATA_AU, DATA_VA
+    const mien_common *c = &j->common;
+    int own = j->task->target ? select_of[j->task->target(j)] : MIEN_SELECT_LOSS;
+    if (c->select != MIEN_SELECT_TASK && c->select != MIEN_SELECT_LOSS && c->select != own)
+        return mn_recipe_fail(j->recipe, "checkpoint.select",
+                              "%s is not what this recipe's target is scored by; say %s", scores[c->select],
+                              scores[own]);
+    if (c->zero_division == DIST_ZERO_SKLEARN13 && c->select != MIEN_SELECT_LOSS && j->task->target)
+        return mn_recipe_fail(j->recipe, "metric.zero_division",
+                              "sklearn13 would select checkpoints that are always wrong about a class; use "
+                              "checkpoint.select=loss with it");
+    return MN_OK;
+}
+
 mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
 {
     const mien_common *c = &j->common;
     int64_t per_epoch = dist_steps_per_epoch(train, c->batch, 0);
     int64_t steps = c->steps > 0 ? c->steps : c->epochs * per_epoch;
+    MN_TRY(check_select(j));
     if (c->steps == 0 && c->epochs == 0)
         return mn_recipe_fail(j->recipe, "train.steps", "neither train.steps nor train.epochs is given");
     if (per_epoch == 0)

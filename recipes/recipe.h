@@ -21,6 +21,7 @@ enum { MIEN_FP32, MIEN_BF16 };
 enum { MIEN_AUTO, MIEN_CPU, MIEN_CUDA };
 enum { MIEN_BEST, MIEN_LAST };
 enum { MIEN_INVALID_FRAME, MIEN_INVALID_COLUMN };
+enum { MIEN_SELECT_TASK, MIEN_SELECT_EXPR, MIEN_SELECT_AU, MIEN_SELECT_CCC, MIEN_SELECT_LOSS };
 
 // Options of every task; keys and meaning: mien_common_options in recipe.c, mien train --help.
 typedef struct mien_common {

@@ -10,6 +10,7 @@
 struct mien_score {
     dist_metrics *metrics;
     dist_metric kind;
+    double loss, rows; // of the global batches: the same on every rank
 };
 
 mn_err mien_score_begin(void *job)
@@ -26,6 +27,14 @@ void mien_score_add(mien_score *s, int64_t video, const float *prediction, const
                     int by_column)
 {
     dist_metrics_add(s->metrics, video, prediction, target, weight, by_column);
+}
+
+void mien_score_loss(mien_score *s, const nn_graph *g, const data_batch *b)
+{
+    const double *loss = nn_graph_buffer(g, "loss", NULL, NULL);
+    if (!loss) return;
+    s->loss += *loss * (double)b->global_rows;
+    s->rows += (double)b->global_rows;
 }
 
 void mien_score_close(mien_score *s)
@@ -100,6 +109,10 @@ mn_err mien_score_finish(void *job, dist_comm *c, dist_score *out)
         put_f1(&t, "expr", &r);
         put_confusion(&t, j->score->metrics);
     }
-    out->select = r.mean;
+    if (j->score->rows > 0) out->loss = j->score->loss / j->score->rows;
+    out->select = j->common.select == MIEN_SELECT_LOSS ? -out->loss : r.mean;
+    if (j->common.zero_division == DIST_ZERO_SKLEARN13 && (!c || dist_rank(c) == 0))
+        mn_warn("metric.zero_division sklearn13 counts a class that is always wrong as 1: these scores are not to be "
+                "compared with anything but scikit-learn 1.3's");
     return MN_OK;
 }

@@ -17,6 +17,8 @@ MN_MUST_CHECK mn_err mien_score_finish(void *job, dist_comm *c, dist_score *out)
 // One frame: prediction (K) logits or valence/arousal, target (K), weight (1) or (K).
 void mien_score_add(mien_score *s, int64_t video, const float *prediction, const float *target, const float *weight,
                     int by_column);
+// Adds the graph's output "loss", the mean over the global batch, if it has one.
+void mien_score_loss(mien_score *s, const nn_graph *g, const data_batch *b);
 void mien_score_close(mien_score *s);
 
 #endif

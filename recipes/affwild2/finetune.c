@@ -233,9 +233,11 @@ static nn_tensor *build(void *job, nn_graph *g, const data_set *set, int64_t row
     nn_output(g, "prediction", y);
     if (data_set_field(set, name) < 0) return NULL; // extraction and prediction: there are no labels
     nn_tensor *target = dist_input(g, set, rows, name), *weight = dist_input(g, set, rows, "weight");
-    if (c->target == DATA_VA) return nn_ccc_loss(g, y, target, weight);
-    if (c->target == DATA_AU) return nn_bce_loss(g, y, target, weight);
-    return nn_ce_loss(g, y, target, weight, &c->ce);
+    nn_tensor *loss = c->target == DATA_VA   ? nn_ccc_loss(g, y, target, weight)
+                      : c->target == DATA_AU ? nn_bce_loss(g, y, target, weight)
+                                             : nn_ce_loss(g, y, target, weight, &c->ce);
+    if (set == j->score_set) nn_output(g, "loss", loss);
+    return loss;
 }
 
 // --- score ---
@@ -257,6 +259,7 @@ static mn_err score_add(void *job, nn_graph *g, const data_batch *b)
     const float *target = nn_graph_buffer(g, data_target_name(c->target), NULL, NULL);
     const float *weight = nn_graph_buffer(g, "weight", &shape, NULL);
     int64_t k = data_target_columns(c->target), columns = mn_count(shape) / shape.d[0];
+    mien_score_loss(j->score, g, b);
     for (int64_t r = 0; r < b->rows; r++)
         mien_score_add(j->score, c->video[b->index[r]], y + r * k, target + r * k, weight + r * columns, columns > 1);
     return MN_OK;

@@ -116,9 +116,12 @@ static nn_tensor *build(void *job, nn_graph *g, const data_set *set, int64_t row
     // With weights per column a frame counts in the batch statistics when the loader kept it: column 0 stands for it.
     nn_tensor *y = nn_cca(g, &c->cca, image, audio, weight->shape.n == 2 ? weight : NULL); // (B, T, K)
     nn_output(g, "prediction", y);
-    if (c->target == DATA_VA) return nn_ccc_loss(g, y, target, weight);
-    if (c->target == DATA_AU) return nn_bce_loss(g, y, target, weight);
-    return nn_ce_loss(g, y, target, weight, &(nn_ce_cfg){.smoothing = (float)c->smoothing});
+    nn_tensor *loss = c->target == DATA_VA ? nn_ccc_loss(g, y, target, weight)
+                      : c->target == DATA_AU
+                          ? nn_bce_loss(g, y, target, weight)
+                          : nn_ce_loss(g, y, target, weight, &(nn_ce_cfg){.smoothing = (float)c->smoothing});
+    if (set == j->score_set) nn_output(g, "loss", loss);
+    return loss;
 }
 
 static mn_err score_begin(void *job)
@@ -136,6 +139,7 @@ static mn_err score_add(void *job, nn_graph *g, const data_batch *b)
     mn_shape shape;
     const float *weight = nn_graph_buffer(g, "weight", &shape, NULL);
     int64_t k = data_target_columns(c->target), columns = shape.n == 3 ? k : 1;
+    mien_score_loss(j->score, g, b);
     for (int64_t row = 0; row < b->rows; row++) {
         int video = data_windows_video(j->score_set, b->index[row], NULL);
         for (int64_t t = 0; t < c->window; t++) {
