@@ -7,17 +7,20 @@
 
 #include <stdatomic.h>
 
+enum { DIST_FLIGHTS = 4 };
+
 // One library's side of the communicator. Callers have checked that all ranks are in the same call.
 typedef struct dist_backend {
     const char *name;
     // all (world, bytes) in rank order.
     mn_err (*allgather)(dist_comm *c, const void *mine, size_t bytes, void *all);
     mn_err (*broadcast)(dist_comm *c, void *p, size_t bytes, int root);
-    // Sum of v over the leaders of all groups in group order, in place, on every leader. One at a time: start it, then
-    // poll until done. Only leaders (group_rank 0) call these. Before the first: reserve for the largest n.
+    // Sum of v over the leaders of all groups in group order, in place, on every leader. Several at a time, in slots
+    // 0 ... DIST_FLIGHTS - 1, the same everywhere: start one, then poll until done. Only leaders (group_rank 0) call
+    // these. Before the first: reserve for the largest n.
     mn_err (*sum_reserve)(dist_comm *c, int64_t n);
-    mn_err (*sum_start)(dist_comm *c, float *v, int64_t n);
-    mn_err (*sum_poll)(dist_comm *c, int *done);
+    mn_err (*sum_start)(dist_comm *c, int slot, float *v, int64_t n);
+    mn_err (*sum_poll)(dist_comm *c, int slot, int *done);
     // The library's own sum of all ranks in place, to be compared with.
     mn_err (*library_sum)(dist_comm *c, float *v, int64_t n);
     void (*abort)(dist_comm *c, int status);

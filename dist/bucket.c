@@ -32,7 +32,7 @@ struct dist_buckets {
     int n, on;
     int64_t base;                               // buckets of earlier steps
     int ready, summed, sent, published, copied; // of this step: how many this rank has brought so far
-    int sending;                                // leader: a sum over groups is under way
+    int arrived[DIST_FLIGHTS];                  // leader: of the sums over groups that are under way
     dist_shared memory;
     lane *lanes, own;   // (group_size); &own when there is one
     float **segment;    // (group_size)
@@ -81,23 +81,25 @@ static void sum_slice(dist_buckets *b, const dist_range *range)
     dist_sum_floats(b->from, size, b->to, targets, end - begin);
 }
 
+// Starts sums over groups, several at a time so that one poll moves much, and publishes them in order.
 static mn_err poll_leaders(dist_buckets *b, int *moved)
 {
     dist_comm *c = b->comm;
-    if (b->sending) {
-        int done;
-        MN_TRY(c->backend->sum_poll(c, &done));
-        if (!done) return MN_OK;
-        b->sending = 0;
-        b->published++;
-        show(b, PUBLISHED, b->published);
+    for (int i = b->published; i < b->sent; i++)
+        if (!b->arrived[i % DIST_FLIGHTS]) {
+            MN_TRY(c->backend->sum_poll(c, i % DIST_FLIGHTS, &b->arrived[i % DIST_FLIGHTS]));
+            *moved |= b->arrived[i % DIST_FLIGHTS];
+        }
+    while (b->published < b->sent && b->arrived[b->published % DIST_FLIGHTS])
+        show(b, PUBLISHED, ++b->published);
+    while (b->sent < b->n && b->sent - b->published < DIST_FLIGHTS && all_have(b, SUMMED, b->sent + 1)) {
+        const dist_range *range = &b->bucket[b->sent];
+        int slot = b->sent++ % DIST_FLIGHTS;
+        b->arrived[slot] = 0;
         *moved = 1;
+        MN_TRY(c->backend->sum_start(c, slot, b->segment[0] + range->offset, range->count));
     }
-    if (b->sent == b->n || !all_have(b, SUMMED, b->sent + 1)) return MN_OK;
-    const dist_range *range = &b->bucket[b->sent++];
-    b->sending = 1;
-    *moved = 1;
-    return c->backend->sum_start(c, b->segment[0] + range->offset, range->count);
+    return MN_OK;
 }
 
 static int poll_copy(dist_buckets *b)

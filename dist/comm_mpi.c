@@ -10,17 +10,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct flight {  // a sum over leaders that is under way
+    float *v, *received; // (n), (groups, own slice)
+    int64_t n;
+    MPI_Request *request; // (2 * groups)
+    int n_requests;
+    enum { IDLE, SCATTER, GATHER } phase;
+} flight;
+
 typedef struct ranks { // state of the backend
     MPI_Comm comm;
-    struct {                  // of the sum over leaders that is under way
-        float *v, *received;  // (n), (groups, own slice)
-        const float **from;   // (groups): slices of received
-        int64_t n, capacity;  // of v; largest n that was reserved
-        size_t bytes;         // of received
-        MPI_Request *request; // (2 * groups)
-        int n_requests;
-        enum { IDLE, SCATTER, GATHER } phase;
-    } sum;
+    flight flight[DIST_FLIGHTS];
+    const float **from; // (groups)
+    void *received;     // of all flights
+    size_t received_bytes;
+    int64_t capacity; // largest n that was reserved
 } ranks;
 
 static mn_err failed(const dist_comm *c, const char *what, int code)
@@ -78,80 +82,85 @@ static int64_t slice_begin(int64_t n, int g, int groups)
     return g == groups ? n : n / 16 * g / groups * 16;
 }
 
-enum { TAG_SCATTER = 1, TAG_GATHER = 2 };
-
 static mn_err sum_reserve(dist_comm *c, int64_t n)
 {
     ranks *k = c->state;
     size_t groups = (size_t)c->at.groups;
     mn_assert(n <= INT_MAX);
-    if (!k->sum.request) k->sum.request = mn_calloc(groups * 2, sizeof(MPI_Request));
-    if (!k->sum.from) k->sum.from = (const float **)mn_calloc(groups, sizeof *k->sum.from);
-    if (n <= k->sum.capacity) return MN_OK;
-    if (k->sum.received) mn_large_free(k->sum.received, k->sum.bytes);
-    k->sum.received = NULL;
-    k->sum.capacity = 0;
-    k->sum.bytes = ((size_t)n + 32 * groups) * sizeof(float); // a slice is at most n / groups and two cache lines
-    void *p;
-    MN_TRY(mn_large_alloc(&p, k->sum.bytes, "the buffer of sums between nodes"));
-    k->sum.received = p;
-    k->sum.capacity = n;
-    return MN_OK;
-}
-
-// First half: every leader sends slice g to leader g, and receives its own slice from all.
-static mn_err sum_start(dist_comm *c, float *v, int64_t n)
-{
-    ranks *k = c->state;
-    int groups = c->at.groups, me = c->at.group;
-    mn_assert(k->sum.phase == IDLE && n <= k->sum.capacity);
-    k->sum.v = v;
-    k->sum.n = n;
-    k->sum.n_requests = 0;
-    int64_t own = slice_begin(n, me + 1, groups) - slice_begin(n, me, groups);
-    for (int g = 0; g < groups; g++) {
-        int64_t from = slice_begin(n, g, groups), to = slice_begin(n, g + 1, groups);
-        if (g == me) continue;
-        TRY_MPI(c, MPI_Irecv(k->sum.received + own * g, (int)own, MPI_FLOAT, c->leader[g], TAG_SCATTER, k->comm,
-                             &k->sum.request[k->sum.n_requests++]));
-        TRY_MPI(c, MPI_Isend(v + from, (int)(to - from), MPI_FLOAT, c->leader[g], TAG_SCATTER, k->comm,
-                             &k->sum.request[k->sum.n_requests++]));
+    if (!k->from) k->from = (const float **)mn_calloc(groups, sizeof *k->from);
+    if (n <= k->capacity) return MN_OK;
+    if (k->received) mn_large_free(k->received, k->received_bytes);
+    k->received = NULL;
+    k->capacity = 0;
+    size_t each = (size_t)n + 32 * groups; // a slice is at most n / groups and two cache lines
+    k->received_bytes = each * DIST_FLIGHTS * sizeof(float);
+    MN_TRY(mn_large_alloc(&k->received, k->received_bytes, "the buffer of sums between nodes"));
+    k->capacity = n;
+    for (int i = 0; i < DIST_FLIGHTS; i++) {
+        k->flight[i].received = (float *)k->received + (size_t)i * each;
+        if (!k->flight[i].request) k->flight[i].request = mn_calloc(groups * 2, sizeof(MPI_Request));
     }
-    k->sum.phase = SCATTER;
     return MN_OK;
 }
 
-// Second half: the own slice, summed in group order, goes to all leaders.
-static mn_err send_slice(dist_comm *c)
+enum { TAG_SCATTER = 1, TAG_GATHER = 2, TAGS = 4 };
+
+// Scatter: each leader gets its slice of v. Gather: each gets the sum of this one's slice.
+static mn_err exchange(dist_comm *c, flight *f, int tag)
 {
     ranks *k = c->state;
     int groups = c->at.groups, me = c->at.group;
-    int64_t begin = slice_begin(k->sum.n, me, groups), own = slice_begin(k->sum.n, me + 1, groups) - begin;
+    int64_t begin = slice_begin(f->n, me, groups), own = slice_begin(f->n, me + 1, groups) - begin;
+    tag += (int)(f - k->flight) * TAGS;
+    f->n_requests = 0;
+    for (int g = 0; g < groups; g++) {
+        int64_t at = slice_begin(f->n, g, groups), size = slice_begin(f->n, g + 1, groups) - at;
+        int scatter = f->phase == SCATTER;
+        if (g == me) continue;
+        TRY_MPI(c, MPI_Irecv(scatter ? f->received + own * g : f->v + at, (int)(scatter ? own : size), MPI_FLOAT,
+                             c->leader[g], tag, k->comm, &f->request[f->n_requests++]));
+        TRY_MPI(c, MPI_Isend(f->v + (scatter ? at : begin), (int)(scatter ? size : own), MPI_FLOAT, c->leader[g], tag,
+                             k->comm, &f->request[f->n_requests++]));
+    }
+    return MN_OK;
+}
+
+// First every leader sends slice g to leader g; what it receives of its own slice it adds up in group order.
+static mn_err sum_start(dist_comm *c, int slot, float *v, int64_t n)
+{
+    ranks *k = c->state;
+    flight *f = &k->flight[slot];
+    mn_assert(f->phase == IDLE && n <= k->capacity);
+    f->v = v;
+    f->n = n;
+    f->phase = SCATTER;
+    return exchange(c, f, TAG_SCATTER);
+}
+
+static void add_slices(dist_comm *c, flight *f)
+{
+    ranks *k = c->state;
+    int groups = c->at.groups, me = c->at.group;
+    int64_t begin = slice_begin(f->n, me, groups), own = slice_begin(f->n, me + 1, groups) - begin;
     for (int g = 0; g < groups; g++)
-        k->sum.from[g] = g == me ? k->sum.v + begin : k->sum.received + own * g;
-    dist_sum_floats(k->sum.from, groups, &(float *){k->sum.v + begin}, 1, own);
-    k->sum.n_requests = 0;
-    for (int g = 0; g < groups; g++) {
-        int64_t at = slice_begin(k->sum.n, g, groups), to = slice_begin(k->sum.n, g + 1, groups);
-        if (g == me) continue;
-        TRY_MPI(c, MPI_Irecv(k->sum.v + at, (int)(to - at), MPI_FLOAT, c->leader[g], TAG_GATHER, k->comm,
-                             &k->sum.request[k->sum.n_requests++]));
-        TRY_MPI(c, MPI_Isend(k->sum.v + begin, (int)own, MPI_FLOAT, c->leader[g], TAG_GATHER, k->comm,
-                             &k->sum.request[k->sum.n_requests++]));
-    }
-    k->sum.phase = GATHER;
-    return MN_OK;
+        k->from[g] = g == me ? f->v + begin : f->received + own * g;
+    dist_sum_floats(k->from, groups, &(float *){f->v + begin}, 1, own);
 }
 
-static mn_err sum_poll(dist_comm *c, int *done)
+static mn_err sum_poll(dist_comm *c, int slot, int *done)
 {
     ranks *k = c->state;
+    flight *f = &k->flight[slot];
     int all = 0;
     *done = 0;
-    TRY_MPI(c, MPI_Testall(k->sum.n_requests, k->sum.request, &all, MPI_STATUSES_IGNORE));
+    TRY_MPI(c, MPI_Testall(f->n_requests, f->request, &all, MPI_STATUSES_IGNORE));
     if (!all) return MN_OK;
-    if (k->sum.phase == SCATTER) return send_slice(c);
-    k->sum.phase = IDLE;
+    if (f->phase == SCATTER) {
+        add_slices(c, f);
+        f->phase = GATHER;
+        return exchange(c, f, TAG_GATHER);
+    }
+    f->phase = IDLE;
     *done = 1;
     return MN_OK;
 }
@@ -174,9 +183,10 @@ static void close_ranks(dist_comm *c)
 {
     ranks *k = c->state;
     if (!k) return;
-    if (k->sum.received) mn_large_free(k->sum.received, k->sum.bytes);
-    free(k->sum.from);
-    free(k->sum.request);
+    if (k->received) mn_large_free(k->received, k->received_bytes);
+    for (int i = 0; i < DIST_FLIGHTS; i++)
+        free(k->flight[i].request);
+    free(k->from);
     if (k->comm != MPI_COMM_NULL) MPI_Comm_free(&k->comm);
     MPI_Finalize();
     free(k);

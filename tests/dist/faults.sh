@@ -10,7 +10,9 @@ trap 'rm -rf "$dir"' EXIT
 touch "$dir/metrics.jsonl"
 fail() { echo "FAILED: $name: $*"; cat "$dir/out"; cat "$dir"/faults/*.json 2>/dev/null; exit 1; }
 has() { grep -q -- "$2" "$dir/$1" || fail "no '$2' in $1"; }
-is_gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+is_gone() { [ -z "$1" ] || [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status" 2>/dev/null; }
+
+pid_of() { cat "$dir/pid.$1" 2>/dev/null; }
 
 start=$(date +%s)
 "$mpirun" --oversubscribe --bind-to none --timeout 40 -n "$ranks" "$program" "$name" "$dir" >"$dir/out" 2>&1 &
@@ -21,20 +23,20 @@ case $name in
 launcher) for r in $(seq 0 $last); do wait_for "pid.$r"; done; sleep 0.5; kill -9 $job ;;
 pause) # stopped for a while that is shorter than the deadline, then goes on
     wait_for "pid.$last"
-    for _ in $(seq 100); do grep -q '^State:.T' "/proc/$(cat "$dir/pid.$last")/status" && break; sleep 0.05; done
-    sleep 1.5; kill -CONT "$(cat "$dir/pid.$last")" ;;
-interrupt) wait_for "pid.0"; sleep 0.1; kill -INT "$(cat "$dir/pid.0")"; sleep 0.05; kill -INT "$(cat "$dir/pid.0")" ;;
+    for _ in $(seq 100); do grep -q '^State:.T' "/proc/$(pid_of "$last")/status" && break; sleep 0.05; done
+    sleep 1.5; kill -CONT "$(pid_of "$last")" ;;
+interrupt) wait_for "pid.0"; sleep 0.1; kill -INT "$(pid_of 0)"; sleep 0.05; kill -INT "$(pid_of 0)" ;;
 esac
 wait $job
 code=$?
 for _ in $(seq 200); do # mpirun may be gone before the last of its children is
     left=0
-    for r in $(seq 0 $last); do is_gone "$(cat "$dir/pid.$r")" || left=1; done
+    for r in $(seq 0 $last); do is_gone "$(pid_of "$r")" || left=1; done
     [ $left = 0 ] && break
     sleep 0.05
 done
 took=$(($(date +%s) - start))
-for r in $(seq 0 $last); do is_gone "$(cat "$dir/pid.$r")" || fail "rank $r is still there"; done
+for r in $(seq 0 $last); do is_gone "$(pid_of "$r")" || fail "rank $r is still there"; done
 [ $took -le $limit ] || fail "took $took s"
 
 expect() { [ $code = "$1" ] || fail "exit status $code, expected $1"; }
