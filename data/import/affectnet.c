@@ -214,7 +214,7 @@ static mn_err find_pictures(affectnet_state *s)
     free(inner);
     free(path);
     MN_TRY(err);
-    MN_TRY(data__find(&other, s->im->cfg->src, automatic, DATA__FOLDER, DEPTH));
+    MN_TRY(data__find(&other, s->im->cfg->src, automatic, DATA__FOLDER, 2)); // no search of every folder
     if (other && s->im->cfg->ranks.rank == 0)
         mn_info("import: %s: not imported, its labels are a program's; 'mien data import folder' takes the pictures",
                 other);

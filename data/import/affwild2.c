@@ -152,7 +152,10 @@ static void note_videos(data__import *im, const data__aw_state *s)
 static mn_err scan(data__import *im)
 {
     data__aw_state *s = im->state = mn_calloc(1, sizeof(*s));
-    MN_TRY(data__aw_tree_read(im, &s->tree));
+    const data_ranks *r = &im->cfg->ranks;
+    mn_err err = data__aw_tree_read(im, &s->tree);
+    if (r->agree) err = r->agree(r->ctx, err); // the next step has collectives: all ranks take it, or none
+    MN_TRY(err);
     if (s->tree.n_videos == 0)
         return mn_fail(MN_ENOINPUT,
                        "%s: there are neither crops (cropped_aligned) nor labels (VA_Estimation_Challenge, ...) of "

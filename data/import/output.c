@@ -97,8 +97,8 @@ static mn_err check_space(const data__job *j)
         need += j->im.groups[i].bytes + j->im.groups[i].bytes / j->im.groups[i].n_shards; // and a spool
     double have = (double)v.f_bavail * (double)v.f_frsize;
     if ((double)need <= have) return MN_OK;
-    return mn_fail(MN_ECREATE, "%s: about %lld MiB are needed, %.0f MiB are free", j->im.cfg->out,
-                   (long long)(need >> 20), have / 1048576);
+    return mn_fail(MN_ECREATE, "%s: about %.1f MiB are needed, %.1f MiB are free", j->im.cfg->out,
+                   (double)need / 1048576, have / 1048576);
 }
 
 // What a killed import left: temporary files, and shards that do not belong to this one.

@@ -137,6 +137,7 @@ json_t *data__notes_json(const data__tally *t)
 
 typedef struct sidecar_head {
     char magic[16], source[40];
+    int64_t tally_bytes; // of another version of this program: not read
     data__tally tally;
 } sidecar_head;
 static const char magic[16] = "mien import s01";
@@ -149,7 +150,7 @@ static char *sidecar_path(const char *dir, const char *shard)
 mn_err data__sidecar_write(const char *dir, const char *shard, const char *source, const data__tally *tally,
                            const char *listing)
 {
-    sidecar_head h = {.tally = *tally};
+    sidecar_head h = {.tally = *tally, .tally_bytes = sizeof(*tally)};
     size_t n = strlen(listing);
     char *path = sidecar_path(dir, shard), *bytes = mn_calloc(1, sizeof(h) + n + 1);
     memcpy(h.magic, magic, sizeof(magic));
@@ -173,7 +174,8 @@ mn_err data__sidecar_read(const char *dir, const char *shard, const char *source
     mn_err err = access(path, F_OK) == 0 ? mn_file_read(path, (size_t)1 << 32, &bytes, &size) : MN_OK;
     if (err == MN_OK && size >= sizeof(h)) {
         memcpy(&h, bytes, sizeof(h));
-        if (memcmp(h.magic, magic, sizeof(magic)) == 0 && strncmp(h.source, source, sizeof(h.source)) == 0) {
+        if (memcmp(h.magic, magic, sizeof(magic)) == 0 && h.tally_bytes == sizeof(h.tally) &&
+            strncmp(h.source, source, sizeof(h.source)) == 0) {
             *tally = h.tally;
             *listing = mn_strdup(bytes + sizeof(h));
             *found = 1;

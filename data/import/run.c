@@ -296,9 +296,9 @@ static void end(data__job *j)
 
 mn_err data_import(const data_import_cfg *cfg, data_import_report *report)
 {
-    data__job j = {0};
+    data__job j = {.im.cfg = cfg};
     json_t *o = NULL;
-    mn_err err = start(&j, cfg);
+    mn_err err = agree(&j, start(&j, cfg)); // scanning has collectives: all ranks come to it, or none
     if (err == MN_OK) err = plan(&j);
     err = agree(&j, err);
     if (err == MN_OK && cfg->dry_run)

@@ -136,6 +136,41 @@ Test(features, a_killed_writer_goes_on)
     support_remove(dir);
 }
 
+// A record of the journal that is whole but not what was written ends it.
+Test(features, a_damaged_journal_is_used_up_to_the_damage)
+{
+    char *dir = support_folder(), path[600];
+    pid_t child = fork();
+    cr_assert(child >= 0);
+    if (child == 0) {
+        data_feature_writer *w;
+        if (data_feature_writer_open(&w, dir, 0, &source) != MN_OK) _exit(1);
+        add(w, "a", 10);
+        add(w, "b", 20);
+        _exit(0); // as if killed: nothing was closed
+    }
+    int status;
+    size_t size;
+    cr_assert(waitpid(child, &status, 0) == child && status == 0);
+    snprintf(path, sizeof(path), "%s/part-00000.journal", dir);
+    unsigned char *bytes = support_read(path, &size);
+    bytes[size - 100] ^= 1; // of "b"
+    support_write(path, bytes, size);
+    free(bytes);
+    data_feature_writer *w;
+    must(data_feature_writer_open(&w, dir, 0, &source));
+    cr_assert(data_feature_writer_has(w, "a") && !data_feature_writer_has(w, "b"));
+    add(w, "b", 20);
+    must(data_feature_writer_close(w));
+    must(data_features_finish(dir, &source));
+    data_features *f;
+    must(data_features_open(&f, dir));
+    check(f, "a", 10);
+    check(f, "b", 20);
+    data_features_close(f);
+    support_remove(dir);
+}
+
 Test(features, impossible_tracks_are_refused)
 {
     char *dir = support_folder();

@@ -103,12 +103,111 @@ Test(verify, finds_damage_and_goes_on)
     support_remove(dir);
 }
 
-Test(verify, labels_that_contradict_their_mask)
+// A shard of two records, the second with one thing wrong.
+typedef void (*spoil)(data_record *r);
+static void wrong_expression(data_record *r)
 {
-    char *dir = support_folder();
-    support_dataset(dir, 1, 30);
-    cr_assert(problems(dir, "disagrees with its mask") > 0);
-    support_remove(dir);
+    r->expr = 8;
+}
+static void unmarked_expression(data_record *r)
+{
+    r->mask &= ~(uint32_t)DATA_HAS_EXPR;
+}
+static void marked_expression(data_record *r)
+{
+    r->expr = -1;
+}
+static void wrong_au(data_record *r)
+{
+    r->au[3] = 2;
+}
+static void unmarked_au(data_record *r)
+{
+    r->mask &= ~((uint32_t)DATA_HAS_AU0 << 11);
+}
+static void wrong_affect(data_record *r)
+{
+    r->va[1] = 1.5f;
+}
+static void unmarked_affect(data_record *r)
+{
+    r->va[0] = NAN;
+}
+static void no_size(data_record *r)
+{
+    r->width = 0;
+}
+static void no_codec(data_record *r)
+{
+    r->codec = DATA_CODEC_NONE;
+}
+static void wrong_orientation(data_record *r)
+{
+    r->orientation = 9;
+}
+static void same_frame(data_record *r)
+{
+    r->frame = 4;
+}
+static void earlier(data_record *r)
+{
+    r->t_us = -1;
+}
+
+static void spoiled_shard(const char *dir, spoil spoil_record)
+{
+    data_writer *w;
+    int32_t video;
+    const data_video row = {.name = "v", .source = "v", .fps_num = 30, .fps_den = 1, .frames = 9};
+    must(data_writer_open(&w, &(data_writer_cfg){.dir = dir,
+                                                 .dataset = "made",
+                                                 .split = "all",
+                                                 .stream = "image",
+                                                 .importer = "test",
+                                                 .count = 1,
+                                                 .has_expr = 1,
+                                                 .has_au = 1,
+                                                 .has_va = 1,
+                                                 .has_video = 1}));
+    must(data_writer_video(w, &row, &video));
+    for (int i = 0; i < 2; i++) {
+        data_record r = {.name = "n", .payload = "x", .size = 1, .codec = DATA_CODEC_JPEG, .width = 1, .height = 1};
+        r.mask = DATA_HAS_EXPR | DATA_HAS_VALENCE | DATA_HAS_AROUSAL | (0xfffu << 16);
+        r.video = video;
+        r.frame = 4 + i;
+        r.t_us = i;
+        if (i == 1 && spoil_record) spoil_record(&r);
+        must(data_writer_add(w, &r));
+    }
+    must(data_writer_close(w));
+}
+
+Test(verify, every_contradiction_is_named)
+{
+    static const struct {
+        spoil spoil;
+        const char *text;
+    } row[] = {{wrong_expression, "expression is out of range"},
+               {unmarked_expression, "expression disagrees"},
+               {marked_expression, "expression disagrees"},
+               {wrong_au, "action unit is out of range"},
+               {unmarked_au, "action unit disagrees"},
+               {wrong_affect, "arousal is out of range"},
+               {unmarked_affect, "arousal disagrees"},
+               {no_size, "no size"},
+               {no_codec, "codec"},
+               {wrong_orientation, "orientation"},
+               {same_frame, "frame number is not larger"},
+               {earlier, "before that of the frame before"}};
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char *dir = support_folder(), path[600];
+        spoiled_shard(dir, row[i].spoil);
+        snprintf(path, sizeof(path), "%s/made-all-00000-of-00001.h5", dir);
+        cr_assert(problems(path, row[i].text) == 1, "%s", row[i].text);
+        spoiled_shard(dir, NULL);
+        cr_assert(problems(path, NULL) == 0);
+        support_remove(dir);
+    }
 }
 
 static int64_t at(const json_t *o, const char *a, const char *b, const char *c)
