@@ -59,6 +59,13 @@ static int lead(const loop *l)
 
 // --- start ---
 
+// The sums of the global batch behind a loss. The fault point leaves every rank with its own: what a trainer that
+// averages the ranks' losses and gradients does, which the tests must be able to tell from the real thing.
+static mn_err sum_batch(void *comm, double *v, int64_t n)
+{
+    return mn_fault("train.rank_means") ? MN_OK : dist_host_sum(comm, v, n);
+}
+
 static mn_err build_graphs(loop *l)
 {
     const dist_train_cfg *cfg = l->cfg;
@@ -70,7 +77,7 @@ static mn_err build_graphs(loop *l)
     nn_tensor *loss =
         t->build(t->ctx, l->graph, t->train, data_loader_plan_rows(cfg->batch, world, cfg->mixup_alpha > 0));
     nn_output(l->graph, "loss", loss);
-    nn_graph_set_sum(l->graph, dist_host_sum, l->comm);
+    nn_graph_set_sum(l->graph, sum_batch, l->comm);
     if (t->eval) {
         graph.mode = NN_EVAL;
         l->eval_graph = nn_graph_new(l->params, &graph);
@@ -263,8 +270,19 @@ static mn_err update(loop *l)
                               (long long)l->state.step, (unsigned long long)l->ids);
     }
     l->skips = 0;
-    if (cfg->clip > 0 && l->grad_norm > cfg->clip) scale = cfg->clip / (l->grad_norm + 1e-6);
+    if (mn_fault("train.rank_means")) {
+        scale = 1.0 / dist_world(l->comm);
+        l->grad_norm *= scale;
+    }
+    if (cfg->clip > 0 && l->grad_norm > cfg->clip) scale *= cfg->clip / (l->grad_norm + 1e-6);
     nn_optim_step(l->optim, l->lr, scale);
+    return MN_OK;
+}
+
+static mn_err average_loss(loop *l)
+{
+    MN_TRY(dist_host_sum(l->comm, &l->loss, 1));
+    l->loss /= dist_world(l->comm);
     return MN_OK;
 }
 
@@ -272,10 +290,11 @@ static mn_err run_batch(loop *l, const data_batch *b)
 {
     dist_control sum;
     MN_TRY(dist_feed(l->graph, l->task->train, b));
-    dist_buckets_control(l->buckets)->stop = dist_signal_pending() ? 1.0f : 0.0f;
+    dist_buckets_control(l->buckets)->stop = dist_signal_pending() || mn_fault("train.stop") ? 1.0f : 0.0f;
     MN_TRY(nn_graph_run(l->graph, &(nn_tick){(uint64_t)l->state.step, b->first_row, b->rows}));
     MN_TRY(dist_buckets_wait(l->buckets, &sum));
     l->loss = *(const double *)nn_graph_buffer(l->graph, "loss", NULL, NULL);
+    if (mn_fault("train.rank_means")) MN_TRY(average_loss(l));
     l->comm_s = dist_buckets_seconds(l->buckets, NULL);
     l->ids = b->ids;
     l->samples = b->global_rows;
