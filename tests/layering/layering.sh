@@ -36,7 +36,6 @@ only 'libav|libsw' 'data/media/'
 only 'yaml\.h' 'nn/base/schema'
 only 'turbojpeg\.h|jpeglib\.h' 'data/(image|region)'
 only 'spng\.h' 'data/image|data/png'
-only 'cairo' 'recipes/|data/synth/|data/picture'
 only 'dlfcn\.h' 'nn/device'
 
 # Exported symbols carry the prefix of their layer.
