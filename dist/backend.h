@@ -80,6 +80,7 @@ struct dist_comm {
     // Set while a watchdog looks after the peers; leaves its report when this rank gives up because of another.
     void (*report)(void *watchdog, const char *text);
     void *watchdog;
+    int lost; // a collective failed because of other ranks
 };
 
 // One round of at most DIST_SLOT_BYTES from every rank, which all must enter with the same op, count and aux. Then
@@ -93,6 +94,9 @@ void dist__entered(dist_comm *c, dist_op_kind op); // shows it there
 
 // From now on every rank is a group of its own: memory for gradients could not be shared. The board stays.
 void dist__ungroup(dist_comm *c);
+
+// For a collective that cannot be finished because of others: keeps the message, returns MN_ERETRY.
+mn_err dist__lost(dist_comm *c);
 
 // Waiting for others: spins, then yields, then sleeps 50 us at a time; finds out when the others are gone.
 //

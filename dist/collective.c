@@ -20,16 +20,23 @@ static inline void relax(void)
 #endif
 }
 
+mn_err dist__lost(dist_comm *c)
+{
+    c->lost = 1;
+    return MN_ERETRY;
+}
+
 // A peer of the group that ended without saying so leaves its status open. A watchdog finds out sooner, and tells more.
 static mn_err look_for_peers(dist_comm *c)
 {
     for (int i = 0; c->board && !c->watchdog && i < c->board_size; i++) {
         dist_status *s = &c->status[i];
         if (i == c->board_rank) continue;
-        if (s->closed) return mn_fail(MN_ERETRY, "rank %d has left the job while this rank waits for it", s->rank);
+        if (s->closed) return mn_fail(dist__lost(c), "rank %d has left the job while this rank waits for it", s->rank);
         if (s->pid && kill((pid_t)s->pid, 0) != 0 && errno == ESRCH)
-            return mn_fail(MN_ERETRY, "rank %d (process %lld on %s) is gone; run again, the last checkpoint is used",
-                           s->rank, (long long)s->pid, c->at.host);
+            return mn_fail(dist__lost(c),
+                           "rank %d (process %lld on %s) is gone; run again, the last checkpoint is used", s->rank,
+                           (long long)s->pid, c->at.host);
     }
     return MN_OK;
 }
@@ -41,7 +48,7 @@ mn_err dist__wait(dist_comm *c, dist_wait *w)
         return MN_OK;
     }
     if (c->board && c->board->abort_status)
-        return mn_fail(MN_ERETRY, "rank %d gave up, see its message", c->board->abort_rank);
+        return mn_fail(dist__lost(c), "rank %d gave up, see its message", c->board->abort_rank);
     int64_t now = dist_now_ns();
     if (!w->start_ns) w->start_ns = w->checked_ns = now;
     if (now - w->checked_ns > CHECK_NS) {

@@ -27,14 +27,14 @@ typedef struct ranks { // state of the backend
     int64_t capacity; // largest n that was reserved
 } ranks;
 
-static mn_err failed(const dist_comm *c, const char *what, int code)
+static mn_err failed(dist_comm *c, const char *what, int code)
 {
     char text[MPI_MAX_ERROR_STRING];
     int size = 0;
     if (MPI_Error_string(code, text, &size) != MPI_SUCCESS) size = 0;
     text[size < (int)sizeof text ? size : 0] = 0;
-    return mn_fail(MN_ERETRY, "%s failed on rank %d (%s): %s; run again, the last checkpoint is used", what, c->at.rank,
-                   c->at.host, text);
+    return mn_fail(dist__lost(c), "%s failed on rank %d (%s): %s; run again, the last checkpoint is used", what,
+                   c->at.rank, c->at.host, text);
 }
 
 #define TRY_MPI(c, call)                                                                                               \

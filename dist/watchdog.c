@@ -21,7 +21,8 @@ static const int64_t second = 1000000000;
 struct dist_watchdog {
     dist_comm *comm;
     int64_t limit_ns[DIST_PHASES];
-    int attempt, faults; // folder, -1: none
+    _Atomic int attempt;
+    int faults; // folder, -1: none
     pthread_t thread, main;
     int stop[2];            // a pipe: closing its writing end wakes the thread
     struct pollfd *watched; // stop, launcher, then the ranks of the host
@@ -290,9 +291,15 @@ out:
     return err;
 }
 
+void dist_watchdog_attempt(dist_watchdog *w, int attempt)
+{
+    if (w) w->attempt = attempt;
+}
+
 void dist_watchdog_stop(dist_watchdog *w)
 {
     if (!w) return;
+    if (w->comm->lost) report_error(w, "a collective could not be finished");
     w->comm->watchdog = NULL;
     w->comm->report = NULL;
     close(w->stop[1]);

@@ -45,6 +45,8 @@ typedef struct dist_watchdog_cfg {
 typedef struct dist_watchdog dist_watchdog;
 MN_MUST_CHECK mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdog_cfg *cfg);
 void dist_watchdog_phase(dist_watchdog *w, dist_phase p, int64_t step); // NULL is fine
-void dist_watchdog_stop(dist_watchdog *w);                              // NULL is fine
+void dist_watchdog_attempt(dist_watchdog *w, int attempt);              // when it is known only later; NULL is fine
+// NULL is fine. Leaves a report when a collective has failed because of other ranks, so it may come before dist_abort.
+void dist_watchdog_stop(dist_watchdog *w);
 
 #endif

@@ -9,6 +9,7 @@
 #include "dist/watchdog.h"
 
 #include "nn/base/log.h"
+#include "nn/base/mem.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -127,12 +128,13 @@ int main(int argc, char **argv)
     job j = {.what = argv[1], .dir = argv[2]};
     mn_err err = dist_open(&j.comm);
     if (err == MN_OK) err = run(&j);
-    if (err == MN_EINTERRUPTED || err == MN_OK) { // the same on all ranks
-        dist_watchdog_stop(j.dog);
-        dist_buckets_free(j.buckets);
-        dist_window_free(j.window);
-        dist_close(j.comm);
-        return mn_exit_code(err);
-    }
-    dist_abort(j.comm, err);
+    char *message = mn_strdup(mn_errmsg());
+    dist_watchdog_stop(j.dog);
+    dist_buckets_free(j.buckets);
+    dist_window_free(j.window);
+    mn_fail(err, "%s", message);
+    free(message);
+    if (err != MN_EINTERRUPTED && err != MN_OK) dist_abort(j.comm, err); // the others may not know
+    dist_close(j.comm);
+    return mn_exit_code(err);
 }
