@@ -418,6 +418,13 @@ int32_t data_windows_frame(const data_set *s, int64_t sample, int64_t t)
     return t < x->frames ? w->frame[x->first + t].number : 0;
 }
 
+int64_t data_windows_us(const data_set *s, int64_t sample, int64_t t)
+{
+    const windows *w = (const windows *)s;
+    const window *x = &w->window[sample];
+    return w->frame[x->first + (t < x->frames ? t : x->frames - 1)].t_us;
+}
+
 int64_t data_windows_dropped(const data_set *s)
 {
     return ((const windows *)s)->dropped;
@@ -426,4 +433,9 @@ int64_t data_windows_dropped(const data_set *s)
 const char *data_windows_image_weights(const data_set *s)
 {
     return data_features_weights(((const windows *)s)->stream[0].features);
+}
+
+const char *data_windows_audio_weights(const data_set *s)
+{
+    return data_features_weights(((const windows *)s)->stream[1].features);
 }

@@ -39,8 +39,11 @@ int data_windows_videos(const data_set *s);
 const char *data_windows_video_name(const data_set *s, int video);
 // Frame number (1-based) at position t of a sample; 0 for a repeat.
 int32_t data_windows_frame(const data_set *s, int64_t sample, int64_t t);
-int64_t data_windows_dropped(const data_set *s); // frames without a valid label
-// Digest of the weights behind the image features: predictions are refused when it is not what training saw.
+int64_t data_windows_us(const data_set *s, int64_t sample, int64_t t); // its time; of a repeat that of the last frame
+int64_t data_windows_dropped(const data_set *s);                       // frames without a valid label
+// Digests of the weights behind what the image and audio inputs are fed with, "" unknown: predictions are refused when
+// they are not what training saw.
 const char *data_windows_image_weights(const data_set *s);
+const char *data_windows_audio_weights(const data_set *s);
 
 #endif

@@ -4,6 +4,7 @@
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
 #include "recipes/inference.h"
+#include "recipes/sources.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +69,7 @@ static mn_err eval(mien_job *j, const eval_arguments *a)
     int64_t rows = data_loader_plan_rows(c->eval_batch, dist_world(j->comm), 0);
     MN_TRY_OUT(err,
                dist_agree(j->comm, mien_inference_open(&m, j, set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST)));
+    MN_TRY_OUT(err, dist_agree(j->comm, mien_sources_check(j, set, m->from.path)));
     dist_task task = mien_dist_task(j, NULL, set);
     MN_TRY_OUT(err, dist_evaluate(j->comm, &task, m->graph, set, c->eval_batch, (int)c->loader_threads, score));
     if (dist_rank(j->comm) == 0) print_score(a, m, c->eval_split, score);

@@ -75,7 +75,7 @@ typedef struct extraction {
     float *x;        // (capacity, dim)
     int64_t *t_us;   // (capacity)
     int64_t n, capacity, dim;
-    int64_t videos, vectors; // written
+    int64_t videos, vectors, skipped; // written; found in the folder
 } extraction;
 
 static mn_err write_video(extraction *e)
@@ -145,9 +145,12 @@ static mn_err add_tokens(void *context, nn_graph *g, const data_batch *b)
 
 // --- the verb ---
 
-static int has_video(void *writer, const char *name)
+static int has_video(void *context, const char *name)
 {
-    return data_feature_writer_has(writer, name);
+    extraction *e = context;
+    int has = data_feature_writer_has(e->writer, name);
+    e->skipped += has;
+    return has;
 }
 
 // The last error of a rank that is not known to all is agreed on by the caller; here the part is closed in any case,
@@ -160,7 +163,7 @@ static mn_err extract_share(extraction *e, const extract_arguments *a, const cha
     // No rank starts before every rank has seen what the folder held.
     MN_TRY(dist_agree(j->comm, data_feature_writer_open(&e->writer, dir, dist_rank(j->comm), from)));
     j->skip = has_video;
-    j->skip_context = e->writer;
+    j->skip_context = e;
     MN_TRY_OUT(err, j->task->open(j, MIEN_USE_TRACKS, a->split, &e->set));
     e->is_sound = data_set_field(e->set, "valid") >= 0;
     // A piece of 20 s is a batch of its own.
@@ -187,6 +190,9 @@ static mn_err extract_to(extraction *e, const extract_arguments *a, const char *
     MN_TRY(dist_agree(comm, err));
     int64_t written[] = {e->videos, e->vectors};
     MN_TRY(dist_sum_int(comm, written, 2));
+    if (written[0] == 0 && e->skipped == 0)
+        return mn_fail(MN_ENOINPUT, "%s: its dataset has no %s in split %s", e->job->path,
+                       e->is_sound ? "sound" : "videos with pictures", a->split);
     err = dist_rank(comm) == 0 ? data_features_finish(dir, from) : MN_OK;
     MN_TRY(dist_agree(comm, err));
     if (dist_rank(comm) == 0)
@@ -204,7 +210,7 @@ static mn_err extract(mien_job *j, const extract_arguments *a)
     mn_err err = mien_weights_find(j, a->weights, a->last ? MIEN_LAST : MIEN_BEST, &file);
     MN_TRY_OUT(err, dist_agree(j->comm, err));
     j->task->features(j, model, sizeof model);
-    j->features_only = 1;
+    j->features_only = j->alone = 1;
     e->job = j;
     data_feature_source from = {
         .run = file.run, .weights_digest = file.digest, .model = model, .step = file.step < 0 ? 0 : file.step};

@@ -23,7 +23,7 @@ static mn_err build(mien_inference *m, const data_set *set, int64_t rows)
     m->params = nn_params_new(j->common.seed);
     m->graph = nn_graph_new(m->params, &cfg);
     j->task->build(j, m->graph, set, rows);
-    if (j->comm) nn_graph_set_sum(m->graph, dist_host_sum, j->comm);
+    if (j->comm && !j->alone) nn_graph_set_sum(m->graph, dist_host_sum, j->comm);
     MN_TRY(nn_params_layout(m->params, m->graph, &(nn_layout_cfg){.dtype = cfg.dtype, .forward_only = 1}));
     return nn_graph_plan(m->graph, NULL);
 }

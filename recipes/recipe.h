@@ -61,6 +61,17 @@ typedef enum mien_use {
 
 typedef struct mien_job mien_job;
 
+// One frame that a network has judged.
+typedef struct mien_frame {
+    const char *video;
+    int32_t number; // 1-based
+    int64_t t_us;
+    const float *prediction;      // (K) logits, or valence and arousal
+    const float *target, *weight; // (K) and (1) or (K), weight 0: no label; NULL: not asked
+    int by_column;                // weight is (K)
+} mien_frame;
+typedef mn_err mien_each_frame(void *context, const mien_frame *f);
+
 typedef struct mien_task {
     const char *name;
     const mn_option *options;
@@ -80,6 +91,12 @@ typedef struct mien_task {
     // What its features come from, in words: extractions of other words do not share a folder. NULL: no features. With
     // job->features_only, build makes only the output "features" (B, D), or "tokens" (B, T, D) of a set of tracks.
     void (*features)(const mien_job *j, char *text, size_t size);
+    // The frames of a batch of MIEN_USE_FRAMES after the network has run; NULL: it predicts nothing for frames.
+    mn_err (*frames)(mien_job *j, nn_graph *g, const data_set *set, const data_batch *b, mien_each_frame *each,
+                     void *context);
+    // What the samples are made of besides the records, as members of a JSON object, "" nothing: kept beside the
+    // weights in training, and compared when they are used. Caller frees. NULL: nothing.
+    char *(*sources)(const mien_job *j, const data_set *set);
 } mien_task;
 
 struct mien_job {
@@ -92,6 +109,7 @@ struct mien_job {
     struct mien_score *score; // of the task, while a set is scored (score.h)
     dist_comm *comm;
     const char *path;
+    int alone;         // its batches are this rank's own: nothing in the network is summed over ranks
     int features_only; // while a network is built: no head, so that weights without one serve
     // Videos and tracks that MIEN_USE_FRAMES and MIEN_USE_TRACKS leave out; NULL: none.
     int (*skip)(void *context, const char *name);

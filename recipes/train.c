@@ -5,6 +5,7 @@
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
 #include "recipes/recipe.h"
+#include "recipes/sources.h"
 
 #include <stdlib.h>
 
@@ -45,6 +46,14 @@ static const struct argp parser = {
            "Example: mpirun -n 2 mien train recipes/simmim/demo.yaml train.steps=100\n\n"
            "Faces are expected cropped. Keys of the recipe: mien train --keys [TASK]."};
 
+static mn_err record_sources(const mien_job *j, const data_set *set, int dry_run)
+{
+    char *run = mn_sprintf("%s/%s", j->common.runs_dir, j->common.run);
+    mn_err err = dist_rank(j->comm) == 0 && !dry_run ? mien_sources_record(j, set, run) : MN_OK;
+    free(run);
+    return dist_agree(j->comm, err);
+}
+
 static mn_err train(mien_job *j, const train_arguments *a)
 {
     data_set *sets = NULL, *eval = NULL;
@@ -55,6 +64,7 @@ static mn_err train(mien_job *j, const train_arguments *a)
     if (j->task->score_begin && *j->common.eval_split)
         MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, j->common.eval_split, &eval)));
     j->score_set = eval;
+    MN_TRY_OUT(err, record_sources(j, sets, a->dry_run));
     MN_TRY_OUT(err, mien_train_cfg(j, sets, &cfg));
     cfg.resume = a->resume;
     cfg.dry_run = a->dry_run;

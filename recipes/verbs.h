@@ -11,6 +11,7 @@
     X(train, "train the network of a recipe")                                                                          \
     X(eval, "score weights with the challenge's metrics")                                                              \
     X(extract, "write the features that a network makes of videos")                                                    \
+    X(predict, "predict frames of videos, as a table or a challenge submission")                                       \
     X(bench, "measure a training step, the sum of gradients")
 
 #define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);

@@ -289,6 +289,28 @@ static int layers(const mien_job *j)
     return c->model == SWIN ? nn_swin_layers(&c->net) : 0;
 }
 
+static mn_err each_frame(mien_job *j, nn_graph *g, const data_set *set, const data_batch *b, mien_each_frame *each,
+                         void *context)
+{
+    const conf *c = j->conf;
+    const float *y = nn_graph_buffer(g, "prediction", NULL, NULL);
+    const data_selection *s = selection(j, set);
+    int64_t k = data_target_columns(c->target);
+    int by_column = j->common.data_invalid == MIEN_INVALID_COLUMN && c->target != DATA_EXPR;
+    for (int64_t r = 0; r < b->rows; r++) {
+        float target[DATA_MAX_TARGETS], weight[DATA_MAX_TARGETS];
+        data_frame f;
+        data_selection_at(s, b->index[r], &f);
+        data_selection_target(s, b->index[r], target, weight);
+        if (!f.video)
+            return mn_fail(MN_ECONFIG, "%s: record %lld belongs to no video; predictions are for frames of videos",
+                           j->path, (long long)f.record);
+        mien_frame one = {f.video->name, f.frame, f.t_us, y + r * k, target, weight, by_column};
+        MN_TRY(each(context, &one));
+    }
+    return MN_OK;
+}
+
 static void features_of(const mien_job *j, char *text, size_t size)
 {
     const conf *c = j->conf;
@@ -315,4 +337,5 @@ const mien_task mien_task_finetune = {.name = "finetune",
                                       .target = target_of,
                                       .mixup_fields = mixup_fields,
                                       .layers = layers,
-                                      .features = features_of};
+                                      .features = features_of,
+                                      .frames = each_frame};

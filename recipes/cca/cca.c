@@ -6,6 +6,7 @@
 #include "nn/base/mem.h"
 #include "nn/models.h"
 #include "recipes/recipe.h"
+#include "recipes/pictures.h"
 #include "recipes/score.h"
 
 #include <stdlib.h>
@@ -80,7 +81,7 @@ static mn_err open_set(mien_job *j, mien_use use, const char *split, data_set **
     char *shards = mien_data_path(j, part->set), *image = mien_data_path(j, c->image),
          *audio = mien_data_path(j, c->audio);
     data_windows_cfg cfg = {.shards = shards,
-                            .split = split ? split : part->split,
+                            .split = mien_split(split ? split : part->split),
                             .task = c->target,
                             .image = image,
                             .audio = audio,
@@ -150,6 +151,38 @@ static mn_err score_add(void *job, nn_graph *g, const data_batch *b)
     return MN_OK;
 }
 
+static mn_err each_frame(mien_job *j, nn_graph *g, const data_set *set, const data_batch *b, mien_each_frame *each,
+                         void *context)
+{
+    const conf *c = j->conf;
+    const float *y = nn_graph_buffer(g, "prediction", NULL, NULL), *truth = nn_graph_buffer(g, "target", NULL, NULL);
+    mn_shape shape;
+    const float *weight = nn_graph_buffer(g, "weight", &shape, NULL);
+    int64_t k = data_target_columns(c->target), columns = shape.n == 3 ? k : 1;
+    for (int64_t row = 0; row < b->rows; row++) {
+        int video = data_windows_video(set, b->index[row], NULL);
+        for (int64_t t = 0; t < c->window; t++) {
+            int64_t i = row * c->window + t;
+            mien_frame one = {data_windows_video_name(set, video),
+                              data_windows_frame(set, b->index[row], t),
+                              data_windows_us(set, b->index[row], t),
+                              y + i * k,
+                              truth + i * k,
+                              weight + i * columns,
+                              columns > 1};
+            if (one.number > 0) MN_TRY(each(context, &one)); // 0: a repeat that fills the last window
+        }
+    }
+    return MN_OK;
+}
+
+static char *sources(const mien_job *j, const data_set *set)
+{
+    (void)j;
+    return mn_sprintf("\"image\": \"%s\", \"audio\": \"%s\"", data_windows_image_weights(set),
+                      data_windows_audio_weights(set));
+}
+
 static int target(const mien_job *j)
 {
     return ((const conf *)j->conf)->target;
@@ -171,4 +204,6 @@ const mien_task mien_task_cca = {.name = "cca",
                                  .score_begin = score_begin,
                                  .score_add = score_add,
                                  .score_end = mien_score_finish,
-                                 .mixup_fields = mixup_fields};
+                                 .mixup_fields = mixup_fields,
+                                 .frames = each_frame,
+                                 .sources = sources};
