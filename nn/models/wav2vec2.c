@@ -84,8 +84,9 @@ static nn_tensor *conv_layer(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor 
         x = nn_layernorm(g, x, EPS, "layer_norm");
     else if (i == 0)
         x = nn_channel_norm(g, x, EPS, "layer_norm");
+    x = nn_gelu(g, x);
     nn_scope_pop(g);
-    return nn_gelu(g, x);
+    return x; // (B, n, conv_channels)
 }
 
 static nn_tensor *extract(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor *wave)
