@@ -37,7 +37,8 @@ nn_tensor *nn_add(nn_graph *g, nn_tensor *x, float a, nn_tensor *y, float b);
 // --- elementwise ---------------------------------------------------------------------------------------------------
 nn_tensor *nn_gelu(nn_graph *g, nn_tensor *x);
 nn_tensor *nn_tanh(nn_graph *g, nn_tensor *x);
-// Inverted dropout; identity in eval mode or for p = 0 (returns x).
+// Inverted dropout; identity in eval mode or for p = 0 (returns x). Keyed by (path, row of the batch = first dimension,
+// element of that row): do not fold time into the first dimension before it.
 nn_tensor *nn_dropout(nn_graph *g, nn_tensor *x, float p, const char *name);
 nn_tensor *nn_cast(nn_graph *g, nn_tensor *x, mn_dtype t);     // returns x if it has that type
 nn_tensor *nn_concat(nn_graph *g, nn_tensor *x, nn_tensor *y); // along the last dimension
@@ -92,7 +93,7 @@ nn_tensor *nn_channel_norm(nn_graph *g, nn_tensor *x, float eps, const char *nam
 // w = g v / ||v||, norm over dimensions 0 and 1 for each tap: v (out, in/groups, kernel), g (1, 1, kernel).
 // Parameters name.weight_v, name.weight_g. Output f32 or compute dtype: that of the graph.
 nn_tensor *nn_weight_norm(nn_graph *g, mn_shape v, const char *name);
-// x * s, x (B, T, ...), s f32 (B, T): zeroes padded positions.
+// x * s, x (B, T, ...), s f32 (B, T): zeroes padded positions, whatever they hold.
 nn_tensor *nn_row_scale(nn_graph *g, nn_tensor *x, nn_tensor *s);
 
 // --- collectives and batch statistics ------------------------------------------------------------------------------
@@ -104,11 +105,14 @@ typedef struct nn_batch_norm_cfg {
 } nn_batch_norm_cfg;
 // x (..., C) over all rows, weighted: weight NULL or f32 (rows). Train mode: batch statistics over all ranks (one
 // collective each way); eval: running ones. Parameters name.weight, .bias, buffers .running_mean, .running_var (C).
+// In train mode rows of weight 0 are not read, come out as 0 and get no gradient.
 nn_tensor *nn_batch_norm(nn_graph *g, nn_tensor *x, nn_tensor *weight, const nn_batch_norm_cfg *cfg, const char *name);
 
 // --- losses: exact over the global batch (models.md section 2) ---------------------------------------------------
 // Each is a function of a few batch sums: local sums in fp64, nn_all_sum, then the value with a closed-form local
 // gradient. All return a scalar f64, the same on every rank; parameter gradients are then added over ranks.
+// weight may be NULL (all 1). What has weight 0 is not read: it may hold NaN. With nothing valid the value is finite and
+// the gradient 0.
 
 // SimMIM: sum |x - x_hat| M / (sum M + 1e-5) / 3. pred (B, cells, 3 P P), cell-major, channel c, row i, column j at
 // c P P + i P + j; image f32 (B, H, W, 3); mask u8 (B, T) over patches of p pixels; weight f32 (B).

@@ -13,7 +13,7 @@
 
 typedef struct nn_optim_cfg {
     double beta1, beta2, eps, weight_decay;
-    double layer_decay; // lr scale of a parameter = layer_decay^(layers - its layer); 1: off
+    double layer_decay; // lr scale of a parameter = layer_decay^(layers - its layer); 0 or 1: off
     int layers;         // id of the last layer
     int decay_all;      // weight decay on norms and biases too (the CCA reference)
 } nn_optim_cfg;

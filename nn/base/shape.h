@@ -43,9 +43,8 @@ static inline mn_bf16 mn_f32_to_bf16(float f)
         float f;
         uint32_t u;
     } x = {f};
-    uint32_t rounded = (x.u + 0x7fffu + ((x.u >> 16) & 1u)) >> 16;
-    uint32_t quiet_nan = (x.u >> 16) | 0x40u;
-    return (mn_bf16)((x.u & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded);
+    uint32_t rounded = x.u + 0x7fffu + ((x.u >> 16) & 1u), quiet_nan = x.u | 0x400000u;
+    return (mn_bf16)((f != f ? quiet_nan : rounded) >> 16); // in whole words, which vectorises well
 }
 
 #endif

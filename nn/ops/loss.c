@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-// Per block: its sums, rounded up to whole doubles two rows of floats.
+// Workspace of a block: its sums and two rows of floats.
 static int64_t block_doubles(int64_t sums, int64_t row_floats)
 {
     return sums + row_floats;

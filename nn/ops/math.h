@@ -168,24 +168,16 @@ static inline float nn__gelu_grad_bf16(float x)
     return x < -4.75f ? 0.0f : y;
 }
 
-// mn_f32_to_bf16 in whole words, which vectorises better.
-static inline mn_bf16 nn__narrow_one(float x)
-{
-    uint32_t u = nn__float_to_bits(x);
-    uint32_t rounded = u + 0x7fffu + (u >> 16 & 1u);
-    return (mn_bf16)((x != x ? u | 0x400000u : rounded) >> 16);
-}
-
 // One value of f32 or bf16 memory. Inside a leaf that is compiled once for each type, where t is a constant, the
 // conversion becomes part of the loop.
 static inline float nn__get(const void *x, mn_dtype t, int64_t i)
 {
-    return t == MN_BF16 ? nn__bits_to_float((uint32_t)((const mn_bf16 *)x)[i] << 16) : ((const float *)x)[i];
+    return t == MN_BF16 ? mn_bf16_to_f32(((const mn_bf16 *)x)[i]) : ((const float *)x)[i];
 }
 static inline void nn__put(void *y, mn_dtype t, int64_t i, float v)
 {
     if (t == MN_BF16)
-        ((mn_bf16 *)y)[i] = nn__narrow_one(v);
+        ((mn_bf16 *)y)[i] = mn_f32_to_bf16(v);
     else
         ((float *)y)[i] = v;
 }
@@ -196,7 +188,7 @@ static inline void nn__load_row(float *restrict y, const void *x, mn_dtype t, in
     if (t == MN_BF16) {
         const mn_bf16 *restrict h = (const mn_bf16 *)x + at;
         for (int64_t i = 0; i < n; i++)
-            y[i] = nn__bits_to_float((uint32_t)h[i] << 16);
+            y[i] = mn_bf16_to_f32(h[i]);
     } else {
         memcpy(y, (const float *)x + at, (size_t)n * sizeof(float));
     }
@@ -208,7 +200,7 @@ static inline void nn__store_row(void *y, mn_dtype t, int64_t at, const float *r
     if (t == MN_BF16) {
         mn_bf16 *restrict h = (mn_bf16 *)y + at;
         for (int64_t i = 0; i < n; i++)
-            h[i] = nn__narrow_one(x[i]);
+            h[i] = mn_f32_to_bf16(x[i]);
     } else {
         memcpy((float *)y + at, x, (size_t)n * sizeof(float));
     }
@@ -220,7 +212,7 @@ static inline void nn__add_row(void *y, mn_dtype t, int64_t at, const float *res
     if (t == MN_BF16) {
         mn_bf16 *restrict h = (mn_bf16 *)y + at;
         for (int64_t i = 0; i < n; i++)
-            h[i] = nn__narrow_one(nn__bits_to_float((uint32_t)h[i] << 16) + x[i]);
+            h[i] = mn_f32_to_bf16(mn_bf16_to_f32(h[i]) + x[i]);
     } else {
         float *restrict f = (float *)y + at;
         for (int64_t i = 0; i < n; i++)
