@@ -309,28 +309,41 @@ mn_err data_shard_slice(const data_shard *s, int64_t i, size_t at, void *buffer,
     return data_file_pread(s->fd, s->path, buffer, n, s->seal.payload_offset + s->index.offset[i] + at);
 }
 
-mn_err data_shard_verify(const data_shard *s)
+static mn_err verify_records(const data_shard *s, data_damage damage, void *ctx, XXH3_state_t *h, void *buffer,
+                             size_t most)
 {
-    XXH3_state_t *h = XXH3_createState();
-    void *buffer = NULL;
-    size_t most = 0, size;
-    mn_err err = MN_OK;
-    for (int64_t i = 0; i < s->info.records; i++)
-        if (data_shard_size(s, i) > most) most = data_shard_size(s, i);
-    buffer = malloc(most + 1);
-    if (!h || !buffer || XXH3_128bits_reset(h) != XXH_OK) {
-        err = mn_fail(MN_EMEM, "%s: no memory for its largest record, %zu bytes", s->path, most);
-        goto out;
-    }
+    int64_t damaged = 0;
+    size_t size;
     for (int64_t i = 0; i < s->info.records; i++) {
-        MN_TRY_OUT(err, data_shard_read(s, i, buffer, most, &size));
+        mn_err err = data_shard_read(s, i, buffer, most, &size);
+        if (err == MN_EDATA && damage) {
+            damage(ctx, mn_errmsg());
+            damaged++;
+            continue;
+        }
+        MN_TRY(err);
         (void)XXH3_128bits_update(h, buffer, size);
     }
     char text[DATA__DIGEST_TEXT];
     data__digest_text(XXH3_128bits_digest(h), text);
-    if (strcmp(text, s->info.payload) != 0)
-        err = mn_fail(MN_EDATA, "%s: its payload has digest %s, was written with %s", s->path, text, s->info.payload);
-out:
+    if (damaged > 0 || strcmp(text, s->info.payload) == 0) return MN_OK;
+    mn_err err =
+        mn_fail(MN_EDATA, "%s: its payload has digest %s, was written with %s", s->path, text, s->info.payload);
+    if (!damage) return err;
+    damage(ctx, mn_errmsg());
+    return MN_OK;
+}
+
+mn_err data_shard_verify(const data_shard *s, data_damage damage, void *ctx)
+{
+    XXH3_state_t *h = XXH3_createState();
+    size_t most = 0;
+    for (int64_t i = 0; i < s->info.records; i++)
+        if (data_shard_size(s, i) > most) most = data_shard_size(s, i);
+    void *buffer = malloc(most + 1);
+    mn_err err = h && buffer && XXH3_128bits_reset(h) == XXH_OK
+                     ? verify_records(s, damage, ctx, h, buffer, most)
+                     : mn_fail(MN_EMEM, "%s: no memory for its largest record, %zu bytes", s->path, most);
     free(buffer);
     (void)XXH3_freeState(h);
     return err;

@@ -99,8 +99,10 @@ MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffe
 MN_MUST_CHECK mn_err data_shard_check(const data_shard *s, int64_t i);
 MN_MUST_CHECK mn_err data_shard_slice(const data_shard *s, int64_t i, size_t at, void *buffer, size_t n);
 
-// Reads the whole payload: every record's CRC32C and the digest of all. MN_EDATA names the first damage.
-MN_MUST_CHECK mn_err data_shard_verify(const data_shard *s);
+// Reads the whole payload once: every record's CRC32C and the digest of all. damage NULL: MN_EDATA names the first damage;
+// else each goes to `damage` as a message, and only what keeps it from reading on is an error.
+typedef void (*data_damage)(void *ctx, const char *message);
+MN_MUST_CHECK mn_err data_shard_verify(const data_shard *s, data_damage damage, void *ctx);
 
 // A dataset folder: DIR/manifest.json and its shards, opened together. Records of all shards of one split and stream,
 // numbered in manifest order: the record part of a sample id.

@@ -131,36 +131,27 @@ static void compare(work *w, const char *file, const data_shard *s)
         problem(w, file, "it is another shard than the manifest says");
 }
 
-// All records, also after a damaged one; the digest of the payload only if all are sound.
-static void check_records(work *w, const char *file, const data_shard *s)
+typedef struct shard_damage {
+    work *w;
+    const char *file;
+} shard_damage;
+
+static void take_damage(void *ctx, const char *message)
 {
-    int64_t damaged = 0;
-    size_t most = 0, size;
-    for (int64_t i = 0; i < data_shard_index(s)->n; i++)
-        if (data_shard_size(s, i) > most) most = data_shard_size(s, i);
-    void *buffer = malloc(most + 1);
-    if (!buffer) {
-        problem(w, file, "no memory for its largest record");
-        return;
-    }
-    for (int64_t i = 0; i < data_shard_index(s)->n; i++)
-        if (data_shard_read(s, i, buffer, most, &size) != MN_OK) {
-            damaged++;
-            problem(w, file, mn_errmsg());
-        }
-    free(buffer);
-    if (damaged == 0 && data_shard_verify(s) != MN_OK) problem(w, file, mn_errmsg());
+    const shard_damage *d = ctx;
+    problem(d->w, d->file, message);
 }
 
 static void check_shard(work *w, const char *file)
 {
     char *path = mn_sprintf("%s/%s", w->dir, file);
+    shard_damage damage = {w, file};
     data_shard *s = NULL;
     if (data_shard_open(&s, path) != MN_OK) {
         problem(w, file, mn_errmsg());
     } else {
         compare(w, file, s);
-        check_records(w, file, s);
+        if (data_shard_verify(s, take_damage, &damage) != MN_OK) problem(w, file, mn_errmsg());
         check_labels(w, file, s);
         (void)pthread_mutex_lock(&w->lock);
         w->records += data_shard_about(s)->records;
