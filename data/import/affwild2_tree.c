@@ -124,6 +124,11 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
         t->lists[t->n_lists++] = mn_strdup(path);
     }
     if (!is_folder(kind)) return 0;
+    if (strcasecmp(name, "MTL_Challenge") == 0) {
+        if (t->im->cfg->ranks.rank == 0)
+            mn_info("import: %s: not imported, it labels another dataset (s-Aff-Wild2)", path);
+        return 0;
+    }
     for (int i = 0; i < CROP_ROOTS; i++)
         if (strcasecmp(name, crop_root[i]) == 0) {
             t->roots = mn_realloc(t->roots, (size_t)t->n_roots + 1, sizeof(*t->roots));

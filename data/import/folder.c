@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DEPTH = 16 };
@@ -17,12 +18,17 @@ typedef struct folder_state {
     int64_t n, capacity;
     char **names;
     int64_t links;
+    struct stat out; // the folder of the shards, which may lie in here; st_ino 0: it is not there
 } folder_state;
 
 static int keep(void *ctx, const char *path, const char *name, data__kind kind)
 {
     folder_state *s = ctx;
+    struct stat st;
     (void)name;
+    if (kind == DATA__FOLDER && s->out.st_ino && stat(path, &st) == 0 && st.st_ino == s->out.st_ino &&
+        st.st_dev == s->out.st_dev)
+        return 0;
     if (kind == DATA__FOLDER_LINK) s->links++;
     if (kind == DATA__FOLDER || kind == DATA__FOLDER_LINK) return kind == DATA__FOLDER;
     if (s->n == s->capacity) {
@@ -55,6 +61,7 @@ static mn_err scan(data__import *im)
     s->root = -1;
     MN_TRY(data__open_folder(&s->root, im->cfg->src));
     s->root_bytes = strlen(im->cfg->src) + 1;
+    if (stat(im->cfg->out, &s->out) != 0) s->out.st_ino = 0;
     MN_TRY(data__walk(im->cfg->src, DEPTH, keep, s));
     data__import_note(im, DATA__NOTE_LINK, s->links);
     int64_t size = data__import_mean_size(s->root, s->n, name_at, s);

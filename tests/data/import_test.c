@@ -397,6 +397,21 @@ Test(import, limit_dry_run_and_repetition)
     support_remove(p.top);
 }
 
+Test(import, shards_inside_of_the_source_are_no_source)
+{
+    place p = make_place();
+    put_picture(p.src, "a.jpg", 20, 20, 1);
+    snprintf(p.out, sizeof(p.out), "%s/shards", p.src);
+    data_import_cfg cfg = config(&p, "folder");
+    data_import_report r;
+    for (int k = 0; k < 2; k++) {
+        must(data_import(&cfg, &r));
+        cr_assert(count(&r, NULL, "rejected") == 0 && json_is_true(json_object_get(r.json, "repeated")) == (k == 1));
+        data_import_report_free(&r);
+    }
+    support_remove(p.top);
+}
+
 Test(import, too_many_rejects_fail_and_a_larger_limit_goes_on)
 {
     place p = make_place();
