@@ -12,6 +12,7 @@
     X(eval, "score weights with the challenge's metrics")                                                              \
     X(extract, "write the features that a network makes of videos")                                                    \
     X(predict, "predict frames of videos, as a table or a challenge submission")                                       \
+    X(weights, "look into files of weights, take them from other projects, hand them on")                              \
     X(bench, "measure a training step, the sum of gradients")
 
 #define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);
