@@ -401,7 +401,7 @@ Test(import, shards_inside_of_the_source_are_no_source)
 {
     place p = make_place();
     put_picture(p.src, "a.jpg", 20, 20, 1);
-    snprintf(p.out, sizeof(p.out), "%s/shards", p.src);
+    snprintf(p.out, sizeof(p.out), "%s/src/shards", p.top);
     data_import_cfg cfg = config(&p, "folder");
     data_import_report r;
     for (int k = 0; k < 2; k++) {
