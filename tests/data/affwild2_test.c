@@ -6,6 +6,7 @@
 #include "data/shard.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
+#include "import_support.h"
 #include "shard_support.h"
 
 #include <criterion/criterion.h>
@@ -245,6 +246,34 @@ Test(affwild2, both_editions)
         data_import_report_free(&r);
         support_remove(top);
     }
+}
+
+static uint64_t digest_of(const char *out)
+{
+    data_folder *f;
+    must(data_folder_open(&f, out, NULL, 0, "image"));
+    uint64_t d = data_folder_digest(f);
+    data_folder_close(f);
+    return d;
+}
+
+Test(affwild2, ranks_make_the_same_dataset)
+{
+    mn_log_level(MN_ERROR);
+    char *top = support_folder(), src[600], one[600], several[600];
+    snprintf(src, sizeof(src), "%s/src", top);
+    snprintf(one, sizeof(one), "%s/one", top);
+    snprintf(several, sizeof(several), "%s/several", top);
+    make_corpus(src, 0);
+    data_import_cfg cfg = {.kind = "affwild2", .src = src, .out = one, .reject_most = 0.9};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    int64_t records = count(&r, NULL, "records");
+    data_import_report_free(&r);
+    cfg.out = several;
+    support_import_ranks(&cfg, 4, records); // more ranks than shards
+    cr_assert(digest_of(one) == digest_of(several));
+    support_remove(top);
 }
 
 Test(affwild2, limit_counts_frames)

@@ -4,12 +4,13 @@
 #include "data/shard.h"
 #include "nn/base/fault.h"
 #include "nn/base/log.h"
+#include "import_support.h"
 #include "shard_support.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <math.h>
-#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -489,61 +490,6 @@ Test(import, a_killed_import_goes_on_and_two_at_once_do_not)
     support_remove(p.top);
 }
 
-// Ranks as threads.
-
-enum { WORLD = 3 };
-typedef struct team {
-    pthread_barrier_t barrier;
-    int64_t sum[256];
-    mn_err err[WORLD];
-    data_import_cfg cfg;
-} team;
-typedef struct member {
-    team *team;
-    int rank;
-    mn_err result;
-    int64_t records;
-} member;
-
-static mn_err team_sum(void *ctx, int64_t *v, int64_t n)
-{
-    member *m = ctx;
-    team *t = m->team;
-    for (int k = 0; k < WORLD; k++) {
-        if (k == m->rank)
-            for (int64_t i = 0; i < n; i++)
-                t->sum[i] = (k ? t->sum[i] : 0) + v[i];
-        pthread_barrier_wait(&t->barrier);
-    }
-    memcpy(v, t->sum, (size_t)n * sizeof(*v));
-    pthread_barrier_wait(&t->barrier);
-    return MN_OK;
-}
-
-static mn_err team_agree(void *ctx, mn_err mine)
-{
-    member *m = ctx;
-    mn_err all = MN_OK;
-    m->team->err[m->rank] = mine;
-    pthread_barrier_wait(&m->team->barrier);
-    for (int k = WORLD - 1; k >= 0; k--)
-        if (m->team->err[k] != MN_OK) all = m->team->err[k];
-    pthread_barrier_wait(&m->team->barrier);
-    return all;
-}
-
-static void *run_member(void *p)
-{
-    member *m = p;
-    data_import_cfg cfg = m->team->cfg;
-    data_import_report r;
-    cfg.ranks = (data_ranks){.rank = m->rank, .world = WORLD, .ctx = m, .sum = team_sum, .agree = team_agree};
-    m->result = data_import(&cfg, &r);
-    m->records = m->result == MN_OK ? count(&r, NULL, "records") : -1;
-    data_import_report_free(&r);
-    return NULL;
-}
-
 static uint64_t digest_of(const char *out)
 {
     data_folder *f;
@@ -563,19 +509,8 @@ Test(import, ranks_make_the_same_dataset)
     uint64_t alone = digest_of(p.out);
     data_import_report_free(&r);
     snprintf(p.out, sizeof(p.out), "%s/ranks", p.top);
-    team t = {.cfg = config(&p, "celeba")};
-    member m[WORLD];
-    pthread_t thread[WORLD];
-    pthread_barrier_init(&t.barrier, NULL, WORLD);
-    for (int k = 0; k < WORLD; k++) {
-        m[k] = (member){.team = &t, .rank = k};
-        cr_assert(pthread_create(&thread[k], NULL, run_member, &m[k]) == 0);
-    }
-    for (int k = 0; k < WORLD; k++) {
-        pthread_join(thread[k], NULL);
-        cr_assert(m[k].result == MN_OK && m[k].records == 5, "rank %d", k);
-    }
-    pthread_barrier_destroy(&t.barrier);
+    cfg.out = p.out;
+    support_import_ranks(&cfg, 3, 5);
     cr_assert(digest_of(p.out) == alone && has_line(p.out, "missing file,000003.jpg,3,"));
     support_remove(p.top);
 }
