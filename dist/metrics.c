@@ -1,5 +1,6 @@
 #include "dist/metrics.h"
 
+#include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "nn/base/rng.h"
 
@@ -8,22 +9,24 @@
 #include <string.h>
 
 enum { EXPRESSIONS = 8, UNITS = 12, RESAMPLES = 1000 };
-enum { TP, FP, FN, TN, UNIT_SUMS };         // of an action unit
-enum { N, SX, SY, SXX, SYY, SXY, VA_SUMS }; // of valence or arousal: values lie in [-1, 1], so no shift is needed
-enum { MOST_SUMS = EXPRESSIONS * EXPRESSIONS };
+enum { TP, FP, FN, TN, UNIT_SUMS }; // of an action unit
+// Of valence or arousal: the number of frames, then x, y, x x, y y, x y in whole multiples of 2^-72, four parts each.
+enum { N, FIRST_PART };
+enum { SX, SY, SXX, SYY, SXY, MOMENTS, PARTS = 4, VA_SUMS = FIRST_PART + MOMENTS * PARTS };
+enum { MOST_SUMS = EXPRESSIONS * EXPRESSIONS + 1 };
 
-// Sums of each video: counts are exact in a double up to 2^53.
+// Sums of each video, in integers: their order cannot matter. The last one counts predictions that are not finite.
 struct dist_metrics {
     dist_metric kind;
     int64_t videos;
     int sums;
-    double *sum; // (videos, sums); EXPR: truth * 8 + said
+    int64_t *sum; // (videos, sums); EXPR: truth * 8 + said
 };
 
 static int sums_of(dist_metric kind)
 {
     static const int sums[] = {EXPRESSIONS * EXPRESSIONS, UNITS * UNIT_SUMS, 2 * VA_SUMS};
-    return sums[kind];
+    return sums[kind] + 1;
 }
 
 int dist_metrics_columns(dist_metric kind)
@@ -59,7 +62,7 @@ static int largest(const float *x, int n)
     return best;
 }
 
-static void add_unit(double *s, float logit, float target)
+static void add_unit(int64_t *s, float logit, float target)
 {
     int said = logit >= 0, truth = target > 0.5f;
     if (said && truth)
@@ -72,26 +75,51 @@ static void add_unit(double *s, float logit, float target)
         s[TN]++;
 }
 
-static void add_value(double *s, double x, double y)
+// A product of two floats is exact in a double. In units of 2^-72 a value of at most 2^8, squared and added 2^36 times,
+// fits in 127 bits; the parts hold 32 bits each, the last one the sign, and carry on their own in 64.
+static void add_moment(int64_t *parts, double v)
 {
+    __int128 whole = (__int128)ldexp(v, 72);
+    for (int i = 0; i < PARTS - 1; i++, whole >>= 32)
+        parts[i] += (int64_t)(whole & 0xffffffff);
+    parts[PARTS - 1] += (int64_t)whole;
+}
+
+static void add_value(int64_t *s, double x, double y)
+{
+    const double limit = 256; // labels lie in [-1, 1]: what is out here scores 0 anyway
+    x = x > limit ? limit : x < -limit ? -limit : x;
+    y = y > limit ? limit : y < -limit ? -limit : y;
+    const double moment[MOMENTS] = {x, y, x * x, y * y, x * y};
     s[N]++;
-    s[SX] += x;
-    s[SY] += y;
-    s[SXX] += x * x;
-    s[SYY] += y * y;
-    s[SXY] += x * y;
+    for (int i = 0; i < MOMENTS; i++)
+        add_moment(s + FIRST_PART + i * PARTS, moment[i]);
+}
+
+static int is_finite(const float *x, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (!isfinite(x[i])) return 0;
+    return 1;
 }
 
 void dist_metrics_add(dist_metrics *m, int64_t video, const float *prediction, const float *target, const float *weight,
                       int by_column)
 {
     mn_assert(video >= 0 && video < m->videos);
-    double *s = m->sum + video * m->sums;
+    int64_t *s = m->sum + video * m->sums;
+    int columns = dist_metrics_columns(m->kind), counts = 0;
+    for (int k = 0; k < (by_column ? columns : 1); k++)
+        counts |= weight[k] > 0;
+    if (counts && !is_finite(prediction, columns)) {
+        s[m->sums - 1]++;
+        return;
+    }
     if (m->kind == DIST_METRIC_EXPR) {
         if (weight[0] > 0) s[largest(target, EXPRESSIONS) * EXPRESSIONS + largest(prediction, EXPRESSIONS)]++;
         return;
     }
-    for (int k = 0; k < dist_metrics_columns(m->kind); k++) {
+    for (int k = 0; k < columns; k++) {
         if (weight[by_column ? k : 0] <= 0) continue;
         if (m->kind == DIST_METRIC_AU)
             add_unit(s + k * UNIT_SUMS, prediction[k], target[k]);
@@ -102,7 +130,12 @@ void dist_metrics_add(dist_metrics *m, int64_t video, const float *prediction, c
 
 mn_err dist_metrics_merge(dist_metrics *m, dist_comm *c)
 {
-    return c ? dist_host_sum(c, m->sum, m->videos * m->sums) : MN_OK;
+    int64_t bad = 0;
+    if (c) MN_TRY(dist_sum_int(c, m->sum, m->videos * m->sums));
+    for (int64_t v = 0; v < m->videos; v++)
+        bad += m->sum[v * m->sums + m->sums - 1];
+    if (bad && (!c || dist_rank(c) == 0)) mn_warn("%lld predictions are not finite: the score is 0", (long long)bad);
+    return MN_OK;
 }
 
 // --- values from sums ---
@@ -115,37 +148,49 @@ static double f1(double tp, double fp, double fn, dist_zero_division zero, int *
     return 2 * tp / (2 * tp + fp + fn);
 }
 
-static double f1_of_class(const double *confusion, int k, dist_zero_division zero, int *undefined)
+static double f1_of_class(const int64_t *confusion, int k, dist_zero_division zero, int *undefined)
 {
-    double tp = confusion[k * EXPRESSIONS + k], fp = -tp, fn = -tp;
+    int64_t tp = confusion[k * EXPRESSIONS + k], fp = -tp, fn = -tp;
     for (int i = 0; i < EXPRESSIONS; i++) {
         fp += confusion[i * EXPRESSIONS + k];
         fn += confusion[k * EXPRESSIONS + i];
     }
-    return f1(tp, fp, fn, zero, undefined);
+    return f1((double)tp, (double)fp, (double)fn, zero, undefined);
+}
+
+// A mean of values, from the parts of their sum. Long double: a small variance is the difference of two such means.
+static long double mean_of(const int64_t *s, int moment)
+{
+    const int64_t *parts = s + FIRST_PART + moment * PARTS;
+    __int128 whole = 0;
+    for (int i = PARTS - 1; i >= 0; i--)
+        whole = whole * ((__int128)1 << 32) + parts[i];
+    return ldexpl((long double)whole, -72) / (long double)s[N];
 }
 
 // Population form. Both constant and equal: a constant carries no information, 0.
-static double ccc(const double *s)
+static double ccc(const int64_t *s)
 {
     if (s[N] == 0) return 0;
-    double mx = s[SX] / s[N], my = s[SY] / s[N];
-    double vx = s[SXX] / s[N] - mx * mx, vy = s[SYY] / s[N] - my * my, c = s[SXY] / s[N] - mx * my;
-    double d = vx + vy + (mx - my) * (mx - my);
-    return d < 1e-12 ? 0 : 2 * c / d;
+    long double mx = mean_of(s, SX), my = mean_of(s, SY), c = mean_of(s, SXY) - mx * my;
+    long double vx = mean_of(s, SXX) - mx * mx, vy = mean_of(s, SYY) - my * my;
+    long double d = vx + vy + (mx - my) * (mx - my);
+    return d < 1e-12L ? 0 : (double)(2 * c / d);
 }
 
-static double class_value(const dist_metrics *m, const double *sums, int k, dist_zero_division zero, int *undefined)
+// NAN: the class is left out.
+static double class_value(const dist_metrics *m, const int64_t *sums, int k, dist_zero_division zero, int *undefined)
 {
     *undefined = 0;
+    if (sums[m->sums - 1]) return 0;
     if (m->kind == DIST_METRIC_VA) return ccc(sums + k * VA_SUMS);
     if (m->kind == DIST_METRIC_EXPR) return f1_of_class(sums, k, zero, undefined);
-    const double *u = sums + k * UNIT_SUMS;
-    return f1(u[TP], u[FP], u[FN], zero, undefined);
+    const int64_t *u = sums + k * UNIT_SUMS;
+    return f1((double)u[TP], (double)u[FP], (double)u[FN], zero, undefined);
 }
 
 // Mean over the classes that count.
-static double mean_value(const dist_metrics *m, const double *sums, dist_zero_division zero)
+static double mean_value(const dist_metrics *m, const int64_t *sums, dist_zero_division zero)
 {
     double total = 0;
     int n = 0, undefined;
@@ -158,7 +203,7 @@ static double mean_value(const dist_metrics *m, const double *sums, dist_zero_di
     return n ? total / n : 0;
 }
 
-static void add_video(const dist_metrics *m, int64_t video, double *total)
+static void add_video(const dist_metrics *m, int64_t video, int64_t *total)
 {
     for (int i = 0; i < m->sums; i++)
         total[i] += m->sum[video * m->sums + i];
@@ -175,7 +220,7 @@ static void interval(const dist_metrics *m, dist_zero_division zero, uint64_t se
     double *value = mn_calloc(RESAMPLES, sizeof *value);
     uint64_t key = mn_rng_key(seed, "metrics.interval");
     for (int r = 0; r < RESAMPLES; r++) {
-        double total[MOST_SUMS] = {0};
+        int64_t total[MOST_SUMS] = {0};
         mn_stream_rng rng = mn_rng_open(key, (uint64_t)r, 0);
         for (int64_t v = 0; v < m->videos; v++)
             add_video(m, mn_rng_below(&rng, m->videos), total);
@@ -187,32 +232,32 @@ static void interval(const dist_metrics *m, dist_zero_division zero, uint64_t se
     free(value);
 }
 
-static double chance_of(const dist_metrics *m, const double *total)
+static double chance_of(const dist_metrics *m, const int64_t *total)
 {
     double best = 0, n = 0, sum = 0;
     if (m->kind == DIST_METRIC_VA) return 0;
     if (m->kind == DIST_METRIC_AU) {
         // Saying "active" always: precision is the share of active frames, recall 1.
         for (int k = 0; k < UNITS; k++) {
-            const double *u = total + k * UNIT_SUMS;
-            double active = u[TP] + u[FN], frames = active + u[FP] + u[TN];
-            sum += frames + active > 0 ? 2 * active / (frames + active) : 0;
+            const int64_t *u = total + k * UNIT_SUMS;
+            int64_t active = u[TP] + u[FN], frames = active + u[FP] + u[TN];
+            sum += active > 0 ? 2 * (double)active / (double)(frames + active) : 0;
         }
         return sum / UNITS;
     }
     for (int k = 0; k < EXPRESSIONS; k++) {
-        double count = 0;
+        int64_t count = 0;
         for (int i = 0; i < EXPRESSIONS; i++)
             count += total[k * EXPRESSIONS + i];
-        n += count;
-        if (count > best) best = count;
+        n += (double)count;
+        if ((double)count > best) best = (double)count;
     }
     return n > 0 ? 2 * best / (n + best) / EXPRESSIONS : 0;
 }
 
 void dist_metrics_compute(const dist_metrics *m, dist_zero_division zero, uint64_t seed, dist_metrics_result *out)
 {
-    double total[MOST_SUMS] = {0};
+    int64_t total[MOST_SUMS] = {0};
     int undefined;
     memset(out, 0, sizeof *out);
     for (int64_t v = 0; v < m->videos; v++)
@@ -225,22 +270,22 @@ void dist_metrics_compute(const dist_metrics *m, dist_zero_division zero, uint64
     out->mean = mean_value(m, total, zero);
     out->chance = chance_of(m, total);
     if (m->kind == DIST_METRIC_VA)
-        out->frames = (int64_t)total[N];
+        out->frames = total[N];
     else if (m->kind == DIST_METRIC_AU)
-        out->frames = (int64_t)(total[TP] + total[FP] + total[FN] + total[TN]);
+        out->frames = total[TP] + total[FP] + total[FN] + total[TN];
     else
-        for (int i = 0; i < m->sums; i++)
-            out->frames += (int64_t)total[i];
+        for (int i = 0; i < EXPRESSIONS * EXPRESSIONS; i++)
+            out->frames += total[i];
     interval(m, zero, seed, out);
 }
 
 int64_t dist_metrics_confusion(const dist_metrics *m, int truth, int said)
 {
-    double n = 0;
+    int64_t n = 0;
     mn_assert(m->kind == DIST_METRIC_EXPR);
     for (int64_t v = 0; v < m->videos; v++)
         n += m->sum[v * m->sums + truth * EXPRESSIONS + said];
-    return (int64_t)n;
+    return n;
 }
 
 double dist_p_mtl(const dist_metrics_result *expr, const dist_metrics_result *au, const dist_metrics_result *va)

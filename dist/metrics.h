@@ -8,6 +8,7 @@
 // Definitions (models.md section 8): F1 from counts over all labelled frames of all videos together; CCC in its
 // population form over all frames; AU threshold logit >= 0; the lowest class wins ties. Intervals: 1,000 resamples of
 // the videos, percentiles 2.5 and 97.5, because the frames of a video are not independent.
+// A prediction that is not finite makes the score 0 (and a warning by merge): it is neither right nor left out.
 // Threading: one thread per object.
 #ifndef DIST_METRICS_H
 #define DIST_METRICS_H
