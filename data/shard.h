@@ -85,6 +85,9 @@ typedef struct data_shard_info {
     uint64_t payload_bytes, file_bytes;
 } data_shard_info;
 
+// Version of the HDF5 library that is loaded, and whether it is safe with threads. Returns text.
+const char *data_hdf5_version(char *text, size_t size, int *thread_safe);
+
 typedef struct data_shard data_shard;
 MN_MUST_CHECK mn_err data_shard_open(data_shard **out, const char *path);
 void data_shard_close(data_shard *s);

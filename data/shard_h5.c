@@ -1,9 +1,12 @@
 #include "data/shard_h5.h"
 
+#include "data/shard.h"
+
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -337,4 +340,16 @@ mn_err data__h5_where(hid_t at, const char *path, const char *name, uint64_t *of
     *offset = where;
     *bytes = (uint64_t)rows;
     return MN_OK;
+}
+
+const char *data_hdf5_version(char *text, size_t size, int *thread_safe)
+{
+    unsigned major = 0, minor = 0, release = 0;
+    hbool_t safe = 0;
+    quiet();
+    (void)H5get_libversion(&major, &minor, &release); // a failure leaves 0.0.0
+    (void)H5is_library_threadsafe(&safe);
+    *thread_safe = safe;
+    snprintf(text, size, "%u.%u.%u", major, minor, release);
+    return text;
 }

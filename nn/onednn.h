@@ -57,6 +57,8 @@ MN_MUST_CHECK mn_err nn__conv_d_weight(nn__conv *v, const void *x, const void *d
 
 // "2.6.3": belongs to what a bit-equal resume depends on.
 const char *nn_onednn_version(char *text, size_t size);
+// The strongest vector extension it uses here (DNNL_MAX_CPU_ISA limits it): "AVX-512 with bf16".
+const char *nn_onednn_isa(void);
 // Whether the processor multiplies bf16 itself; else bf16 is stored only, and slower than f32.
 int nn_cpu_has_bf16(void);
 

@@ -264,6 +264,26 @@ const char *nn_onednn_version(char *text, size_t size)
     return text;
 }
 
+const char *nn_onednn_isa(void)
+{
+    // Values of version 2 and 3; a set of bits, so the first that is contained from the top.
+    static const struct {
+        int bits;
+        const char *name;
+    } isas[] = {{0x3e7, "AVX-512 with AMX"},
+                {0xe7, "AVX-512 with bf16"},
+                {0x67, "AVX-512 with VNNI"},
+                {0x27, "AVX-512"},
+                {0x407, "AVX2 with VNNI"},
+                {0x7, "AVX2"},
+                {0x3, "AVX"},
+                {0x1, "SSE4.1"}};
+    int have = (int)dnnl_get_effective_cpu_isa();
+    for (size_t i = 0; i < sizeof isas / sizeof *isas; i++)
+        if ((have & isas[i].bits) == isas[i].bits) return isas[i].name;
+    return "no vector extension";
+}
+
 int nn_cpu_has_bf16(void)
 {
     const int bf16 = (int)dnnl_cpu_isa_avx512_core_bf16;

@@ -1,4 +1,4 @@
-// mien bench step|allreduce [...]
+// mien bench step|allreduce|loader [...]
 #include "recipes/bench.h"
 
 #include "dist/bench.h"
@@ -16,6 +16,10 @@ static const struct argp_option options[] = {
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
     {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
     {"serve", 's', 0, 0, "step: time as many steps as each line of stdin says", 0},
+    {"threads", 't', "N", 0, "loader: threads that prepare batches (default 1)", 0},
+    {"side", 'x', "PX", 0, "loader: side of the stored JPEGs (default 250, quality 92)", 0},
+    {"write", 'w', "DIR", 0, "loader: write the generated pictures there as well, for other programs to read", 0},
+    {"seconds", 'd', "S", 0, "loader: how long each round takes (default 1)", 0},
     {"json", 'j', 0, 0, "One JSON object", 0},
     {0},
 };
@@ -23,6 +27,7 @@ static const struct argp_option options[] = {
 typedef struct bench_arguments {
     const char *what;
     mien_bench_cfg cfg;
+    mien_bench_loader_cfg loader;
 } bench_arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -47,6 +52,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     case 's':
         a->cfg.serve = 1;
         return 0;
+    case 't':
+        a->loader.threads = strtol(arg, NULL, 10);
+        return 0;
+    case 'x':
+        a->loader.side = strtol(arg, NULL, 10);
+        return 0;
+    case 'd':
+        a->loader.seconds = strtod(arg, NULL);
+        return 0;
+    case 'w':
+        a->loader.pictures = arg;
+        return 0;
     case 'j':
         a->cfg.json = 1;
         return 0;
@@ -55,8 +72,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->what = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->what) argp_error(state, "what to measure is missing: step or allreduce");
+        if (!a->what) argp_error(state, "what to measure is missing: step, allreduce or loader");
         if (a->cfg.batch < 0 || a->cfg.rounds < 1) argp_error(state, "--batch and --rounds are positive numbers");
+        if (a->loader.threads < 1 || a->loader.threads > 256) argp_error(state, "--threads is a number from 1 to 256");
+        if (a->loader.side < 16 || a->loader.side > 4096) argp_error(state, "--side is a number from 16 to 4096");
+        if (!(a->loader.seconds > 0)) argp_error(state, "--seconds is a positive number");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -66,11 +86,14 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp parser = {
     .options = options,
     .parser = parse,
-    .args_doc = "step|allreduce",
-    .doc = "Measures on this machine: a training step at full published size on random input, or the sum of gradients "
-           "over ranks beside the message passing library's own.\v"
-           "Example: mien bench step --model simmim --precision bf16\n"
-           "         mpirun -n 2 mien bench allreduce"};
+    .args_doc = "step|allreduce|loader",
+    .doc =
+        "Measures on this machine: a training step at full published size on random input, the sum of gradients "
+        "over ranks beside the message passing library's own, or the loader: JPEGs in memory to augmented batches of "
+        "192 pixels.\v"
+        "Example: mien bench step --model simmim --precision bf16\n"
+        "         mpirun -n 2 mien bench allreduce\n"
+        "         mien bench loader --threads 2 --batch 64"};
 
 static mn_err allreduce(const bench_arguments *a)
 {
@@ -86,13 +109,19 @@ static mn_err allreduce(const bench_arguments *a)
 
 mn_err mien_bench(int argc, char **argv)
 {
-    bench_arguments a = {.cfg = {.model = "simmim", .rounds = 11}};
+    bench_arguments a = {.cfg = {.model = "simmim", .rounds = 11}, .loader = {.threads = 1, .side = 250, .seconds = 1}};
     char name[] = "mien bench";
     argv[0] = name;
     argp_err_exit_status = mn_exit_code(MN_EUSAGE);
     if (argp_parse(&parser, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see mien bench --help");
+    if (strcmp(a.what, "loader") == 0) {
+        a.loader.batch = a.cfg.batch ? a.cfg.batch : 64;
+        a.loader.rounds = a.cfg.rounds;
+        a.loader.json = a.cfg.json;
+        return mien_bench_loader(&a.loader);
+    }
     if (a.cfg.batch == 0) a.cfg.batch = strcmp(a.cfg.model, "wav2vec2") == 0 ? 1 : 8;
     if (strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
     if (strcmp(a.what, "allreduce") == 0) return allreduce(&a);
-    return mn_fail(MN_EUSAGE, "there is no bench '%s'; step or allreduce", a.what);
+    return mn_fail(MN_EUSAGE, "there is no bench '%s'; step, allreduce or loader", a.what);
 }

@@ -1,7 +1,9 @@
 #include "recipes/inference.h"
 
 #include "dist/ckpt.h"
+#include "nn/base/clock.h"
 #include "nn/base/file.h"
+#include "nn/base/log.h"
 #include "nn/base/mem.h"
 
 #include <stdio.h>
@@ -78,10 +80,23 @@ static mn_err run_batch(mien_inference *m, const data_set *set, const data_batch
     return each(ctx, m->graph, b);
 }
 
+// One line each 30 s; of rank 0, whose share is as large as any other.
+static void tell_progress(int64_t done, int64_t count, double start, double *told)
+{
+    double now = mn_seconds();
+    if (now - *told < 30 || done == count) return;
+    double left = (now - start) / (double)done * (double)(count - done);
+    mn_info("%lld of %lld samples of this rank, %.1f a second, left %.0f s", (long long)done, (long long)count,
+            (double)done / (now - start), left);
+    *told = now;
+}
+
 mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each, void *ctx)
 {
     data_loader *l;
     const data_batch *b = NULL;
+    double start = mn_seconds(), told = start;
+    int64_t done = 0;
     data_loader_cfg cfg = {
         .set = set, .batch = rows, .world = 1, .threads = (int)m->job->common.loader_threads, .ahead = 2};
     mn_err err = MN_OK;
@@ -89,8 +104,10 @@ mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_e
     MN_TRY(data_loader_open(&l, &cfg, (data_state){0}));
     while ((err = data_loader_next(l, &b)) == MN_OK && b) {
         err = run_batch(m, set, b, each, ctx);
+        done += b->rows;
         data_loader_release(l, b);
         if (err != MN_OK) break;
+        tell_progress(done, set->count, start, &told);
     }
     data_loader_close(l);
     return err;

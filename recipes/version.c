@@ -1,6 +1,9 @@
 #include "recipes/version.h"
 
+#include "data/shard.h"
+#include "dist/comm.h"
 #include "nn/base/err.h"
+#include "nn/onednn.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -12,6 +15,8 @@
 
 int mien_print_version(void)
 {
+    char onednn[32], hdf5[32];
+    int safe;
 #ifdef __OPTIMIZE__
     const char *kind = "optimised";
 #else
@@ -20,6 +25,8 @@ int mien_print_version(void)
     printf("mien %s\n", MIEN_VERSION);
     printf("compiler  %s, %s build\n", __VERSION__, kind);
     printf("devices   cpu\n");
+    printf("libraries oneDNN %s, %s, HDF5 %s\n", nn_onednn_version(onednn, sizeof onednn), dist_library(),
+           data_hdf5_version(hdf5, sizeof hdf5, &safe));
     return ferror(stdout) ? mn_exit_code(MN_EIO) : 0;
 }
 
