@@ -1,0 +1,146 @@
+#!/bin/sh
+# A run that is stopped or killed goes on as if nothing had happened.
+#   resume.sh MIEN MPIRUN PROGRAMS stops RANKS STEP...   stopped after STEP and resumed: the same bits as uninterrupted
+#   resume.sh MIEN MPIRUN PROGRAMS worlds                2, then 4, then 1 ranks: the same samples, losses within 1e-5
+#   resume.sh MIEN MPIRUN PROGRAMS kills RANKS COUNT     COUNT times kill -9, every second one inside a save
+#   resume.sh MIEN MPIRUN PROGRAMS signals               USR2 to one rank, TERM, INT once and twice
+. "$(dirname "$0")/common.sh"
+# 11 steps an epoch, the warm-up ends with step 3, evaluations follow steps 7, 14 and 21.
+steps=24
+train() { n=$1 name=$2; shift 2; job "$n" finetune "$name" train.steps=$steps eval.every=7 checkpoint.every=5 "$@"; }
+
+# Evaluations of a run without what differs between any two runs.
+evaluations() { sed -n '/"event":"eval"/s/,"attempt".*//p' "$(metrics "$1")" | sort -u; }
+
+same_bits() { # RUN WHOLE
+  judge losses "$(metrics "$1")" "$(metrics "$2")" $steps 0 || wrong "$1: losses are not those of $2"
+  cmp "$(model "$1" $steps)" "$(model "$2" $steps)" || wrong "$1: weights are not those of $2"
+  [ "$(evaluations "$1")" = "$(evaluations "$2")" ] || wrong "$1: evaluations are not those of $2"
+}
+
+stops() {
+  ranks=$1
+  shift
+  ends 0 train "$ranks" whole
+  [ "$(evaluations whole | wc -l)" = 4 ] || wrong "not 4 evaluations"
+  for step in "$@"; do
+    say "$ranks ranks, stopped after step $step:"
+    MIEN_FAULT=train.stop:$step@$((step % ranks))=fail
+    export MIEN_FAULT
+    ends 85 train "$ranks" "stop-$step"
+    unset MIEN_FAULT
+    tells "stopped by a signal at step $step"
+    [ -d "$(checkpoint "stop-$step" "$step")" ] || wrong "no checkpoint of step $step"
+    ends 0 train "$ranks" "stop-$step"
+    tells "step $step, epoch"
+    same_bits "stop-$step" whole
+  done
+}
+
+worlds() {
+  ends 0 train 1 whole
+  MIEN_FAULT=train.stop:6@1=fail; export MIEN_FAULT
+  ends 85 train 2 moved
+  MIEN_FAULT=train.stop:8@3=fail
+  ends 85 train 4 moved
+  unset MIEN_FAULT
+  tells "the checkpoint comes from 2 ranks, here are 4"
+  ends 0 train 1 moved
+  tells "the checkpoint comes from 4 ranks, here are 1"
+  judge losses "$(metrics moved)" "$(metrics whole)" $steps 1e-5 || wrong "losses changed with the number of ranks"
+  judge weights "$(model moved $steps)" "$(model whole $steps)" 1e-4 || wrong "weights changed with the number of ranks"
+}
+
+# --- kill -9 ---
+
+# The n-th of a list of numbers that look random, below $2.
+noise() { awk -v n="$1" -v most="$2" 'BEGIN { srand(n); rand(); print int(rand() * most) }'; }
+
+attempts() { ls "$(run_folder "$1")" 2>/dev/null | grep -c '^attempt-'; }
+steps_done() { grep -c '"event":"step"' "$(metrics "$1")" 2>/dev/null; }
+first_rank() { tail -n 1 "$(run_folder "$1")/$(ls "$(run_folder "$1")" | grep '^attempt-' | tail -n 1)" | cut -d' ' -f2; }
+
+# Waits until a run has started once more than $2 times and done more than $3 steps in all.
+wait_until() {
+  for _ in $(seq 1200); do
+    [ "$(attempts "$1")" -gt "$2" ] && [ "$(steps_done "$1")" -gt "$3" ] && return
+    sleep 0.02
+  done
+  wrong "$1 does not get to work"
+}
+
+# Somewhere in the second or third save of this start.
+in_a_save() {
+  set -- "$1" ckpt.mkdir ckpt.create ckpt.write ckpt.fsync ckpt.dirsync ckpt.rename ckpt.parentsync ckpt.latest ckpt.prune
+  point=$(noise "$1" 9)
+  nth=$((2 + $1 % 2))
+  eval "point=\${$((point + 2))}"
+  case $point in
+  ckpt.write) nth=$((100 + $(noise "$1" 300))) ;;
+  ckpt.create | ckpt.fsync) nth=$((5 + $(noise "$1" 4))) ;;
+  esac
+  say "$point:$nth@0=kill"
+}
+
+kills() {
+  ranks=$1 count=$2 killed=0 inside=0
+  steps=$((5 * count + 10))
+  set_steps="eval.every=0 eval.split= checkpoint.every=1 checkpoint.keep=2"
+  ends 0 train "$ranks" whole $set_steps
+  while [ $killed -lt "$count" ]; do
+    killed=$((killed + 1))
+    started=$(attempts killed) before=$(steps_done killed)
+    if [ $((killed % 2)) = 0 ]; then
+      MIEN_FAULT=$(in_a_save $killed); export MIEN_FAULT
+      train "$ranks" killed $set_steps && wrong "nothing was killed by $MIEN_FAULT"
+      ls -A "$(run_folder killed)/ckpt" | grep -q '^\.tmp-' && inside=$((inside + 1))
+      unset MIEN_FAULT
+    else
+      train "$ranks" killed $set_steps &
+      wait_until killed "$started" "$((before + $(noise $killed 3)))"
+      kill -9 "$(first_rank killed)"
+      wait $! && wrong "it was killed and ended with 0"
+    fi
+    [ "$(attempts killed)" -gt "$started" ] || { wrong "start $killed did not get to work"; break; }
+  done
+  ends 0 train "$ranks" killed $set_steps
+  say "$killed kills on $ranks ranks, $inside left a half-written folder behind, $(attempts killed) starts"
+  same_bits killed whole
+  ls -A "$(run_folder killed)/ckpt" | grep '^\.tmp-' && wrong "a half-written folder is left"
+}
+
+# --- signals ---
+
+signals() {
+  steps=100000
+  train 2 usr2 &
+  wait_until usr2 0 2
+  parent=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$(first_rank usr2)/status")
+  for child in $(cat "/proc/$parent/task/$parent/children"); do last=$child; done
+  kill -USR2 "$last"
+  wait $!
+  [ $? = 85 ] || wrong "USR2 to one of 2 ranks does not end with 85"
+  tells "stopped by a signal"
+
+  for signal in TERM INT; do
+    train 1 $signal &
+    wait_until $signal 0 2
+    kill -$signal "$(first_rank $signal)"
+    wait $!
+    [ $? = 85 ] || wrong "$signal does not end with 85"
+    [ -s "$(run_folder $signal)/ckpt/LATEST" ] || wrong "$signal: no checkpoint"
+  done
+
+  MIEN_FAULT=step:4=stall; export MIEN_FAULT
+  train 1 twice &
+  wait_until twice 0 2
+  kill -INT "$(first_rank twice)"; sleep 0.2; kill -INT "$(first_rank twice)"
+  wait $!
+  [ $? = 130 ] || wrong "INT twice does not stop at once"
+  tells "stopped by a second interrupt"
+  unset MIEN_FAULT
+  [ ! -e "$(run_folder twice)/ckpt/LATEST" ] || wrong "INT twice saved"
+}
+
+"$@"
+done_with
