@@ -45,6 +45,13 @@ out:
     return err;
 }
 
+mn_err dist_run_none(dist_run **out)
+{
+    *out = mn_calloc(1, sizeof **out);
+    (*out)->metrics = -1;
+    return MN_OK;
+}
+
 mn_err dist_run_open(dist_run **out, dist_comm *c, const char *runs, const char *name)
 {
     dist_run *r = mn_calloc(1, sizeof *r);

@@ -229,10 +229,12 @@ static mn_err tell_start(loop *l)
 
 static mn_err start(loop *l)
 {
+    int dry = l->cfg->dry_run;
     l->state = (dist_state){.data = {l->cfg->seed, 0, 0}, .best = -DBL_MAX};
     MN_TRY(dist_signal_install());
-    MN_TRY(dist_run_open(&l->run, l->comm, l->cfg->runs, l->cfg->run));
-    l->ckpt_dir = mn_sprintf("%s/ckpt", dist_run_folder(l->run));
+    // A dry run reads what a real one would, and leaves no trace.
+    MN_TRY(dry ? dist_run_none(&l->run) : dist_run_open(&l->run, l->comm, l->cfg->runs, l->cfg->run));
+    l->ckpt_dir = mn_sprintf("%s/%s/ckpt", l->cfg->runs, l->cfg->run);
     dist_watchdog_cfg watchdog = {.dir = dist_run_folder(l->run)};
     watchdog.seconds[DIST_PHASE_INIT] = l->cfg->init_deadline_s;
     watchdog.seconds[DIST_PHASE_STEP] = l->cfg->step_deadline_s;
@@ -241,8 +243,8 @@ static mn_err start(loop *l)
     MN_TRY(dist_agree(l->comm, build_graphs(l)));
     MN_TRY(handshake(l));
     MN_TRY(restore_or_init(l));
-    MN_TRY(claim_run(l));
-    MN_TRY(open_writer(l));
+    if (!dry) MN_TRY(claim_run(l));
+    if (!dry) MN_TRY(open_writer(l));
     MN_TRY(dist_agree(l->comm, open_loader(l)));
     if (lead(l)) l->progress = dist_progress_open(l->cfg->run, l->state.step, l->steps);
     return tell_start(l);
