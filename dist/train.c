@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_SKIPS = 5 };
 
@@ -129,17 +130,27 @@ static mn_err choose_checkpoint(loop *l, char path[DIST_CKPT_PATH])
     return dist_broadcast(l->comm, path, DIST_CKPT_PATH, 0);
 }
 
+// Before the weights are looked at: options are what a user knows, tensors are not.
+static mn_err check_recipe(const loop *l, const char *path, uint64_t digest)
+{
+    if (digest == l->cfg->recipe_digest) return MN_OK;
+    mn_err err = MN_OK;
+    char *saved = mn_sprintf("%s/../../recipe.resolved.yaml", path);
+    if (l->cfg->compare_recipe && access(saved, R_OK) == 0) err = l->cfg->compare_recipe(l->cfg->compare_ctx, saved);
+    free(saved);
+    if (err == MN_ECONFIG) return mn_while(err, "resuming from %s", path);
+    return mn_fail(MN_ECONFIG,
+                   "%s was saved with other settings than this recipe's; a resumed run may change only train.steps, "
+                   "train.epochs, checkpoint.*, eval.*, paths.* and logging",
+                   path);
+}
+
 static mn_err restore(loop *l, const char *path)
 {
     char machine[256];
+    MN_TRY(dist_ckpt_state(path, &l->state));
+    MN_TRY(check_recipe(l, path, l->state.recipe));
     MN_TRY(dist_ckpt_load(path, l->params, l->optim, &l->state));
-    if (l->state.recipe != l->cfg->recipe_digest)
-        return mn_fail(
-            MN_ECONFIG,
-            "%s was saved with other settings than this recipe's; a resumed run may change only train.steps, "
-            "train.epochs, checkpoint.*, eval.*, paths.* and logging (the run's recipe.resolved.yaml has the "
-            "old values)",
-            path);
     dist_machine_text(machine, sizeof machine);
     if (lead(l)) {
         mn_info("resuming from %s: step %lld, epoch %lld, sample %lld", path, (long long)l->state.step,

@@ -54,6 +54,11 @@ static mn_err record_sources(const mien_job *j, const data_set *set, int dry_run
     return dist_agree(j->comm, err);
 }
 
+static mn_err compare_recipe(void *recipe, const char *saved_path)
+{
+    return mn_recipe_resume(recipe, saved_path);
+}
+
 static mn_err train(mien_job *j, const train_arguments *a)
 {
     data_set *sets = NULL, *eval = NULL;
@@ -69,6 +74,8 @@ static mn_err train(mien_job *j, const train_arguments *a)
     cfg.resume = a->resume;
     cfg.dry_run = a->dry_run;
     cfg.recipe_text = text;
+    cfg.compare_recipe = compare_recipe;
+    cfg.compare_ctx = j->recipe;
     dist_task task = mien_dist_task(j, sets, eval);
     MN_TRY_OUT(err, dist_train(j->comm, &task, &cfg));
 out:
