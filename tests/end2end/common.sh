@@ -45,6 +45,8 @@ ends() {
 tells() { grep -qF -- "$1" "$work/out" || wrong "the output does not say '$1'"; }
 
 run_folder() { printf '%s' "$work/runs/$1"; }
+# How often a run was started.
+attempts() { ls "$(run_folder "$1")" 2>/dev/null | grep -c '^attempt-'; }
 metrics() { printf '%s' "$work/runs/$1/metrics.jsonl"; }
 checkpoint() { printf '%s/runs/%s/ckpt/step-%08d' "$work" "$1" "$2"; }
 model() { printf '%s/model.safetensors' "$(checkpoint "$1" "$2")"; }

@@ -5,7 +5,7 @@
 #   resume.sh MIEN MPIRUN PROGRAMS kills RANKS COUNT     COUNT times kill -9, every second one inside a save
 #   resume.sh MIEN MPIRUN PROGRAMS signals               USR2 to one rank, TERM, INT once and twice
 . "$(dirname "$0")/common.sh"
-# 11 steps an epoch, the warm-up ends with step 3, evaluations follow steps 7, 14 and 21.
+# 12 steps an epoch, the warm-up ends with step 4, evaluations follow steps 7, 14 and 21.
 steps=24
 train() { n=$1 name=$2; shift 2; job "$n" finetune "$name" train.steps=$steps eval.every=7 checkpoint.every=5 "$@"; }
 
@@ -56,7 +56,6 @@ worlds() {
 # The n-th of a list of numbers that look random, below $2.
 noise() { awk -v n="$1" -v most="$2" 'BEGIN { srand(n); rand(); print int(rand() * most) }'; }
 
-attempts() { ls "$(run_folder "$1")" 2>/dev/null | grep -c '^attempt-'; }
 steps_done() { grep -c '"event":"step"' "$(metrics "$1")" 2>/dev/null; }
 first_rank() { tail -n 1 "$(run_folder "$1")/$(ls "$(run_folder "$1")" | grep '^attempt-' | tail -n 1)" | cut -d' ' -f2; }
 
