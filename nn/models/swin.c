@@ -64,7 +64,7 @@ static int64_t nearest_fitting_image(const nn_swin_cfg *cfg)
         if (misfit(cfg, cfg->image + d) < 0) return cfg->image + d;
         if (cfg->image - d >= cfg->patch && misfit(cfg, cfg->image - d) < 0) return cfg->image - d;
     }
-    return 0;
+    return cfg->patch * cfg->window << (cfg->stages - 1); // far away, but always possible
 }
 
 static mn_err check_grid(const nn_swin_cfg *cfg)

@@ -1,9 +1,11 @@
 // The networks: parameter counts, names and layer ids, refused sizes, and small sizes against the public reference
 // implementations (published sizes: parity.c).
 #include "nn/models.h"
+#include "golden_support.h"
 #include "parity_support.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 static nn_swin_cfg swin(int64_t image, int64_t window, char size)
@@ -143,6 +145,134 @@ Test(models, impossible_sizes_name_the_keys)
     cr_expect(strstr(mn_errmsg(), "model.image=192 would fit"), "%s", mn_errmsg());
     nn_graph_free(g);
     nn_params_free(ps);
+}
+
+// --- what holds whatever the weights are ---
+
+typedef struct net {
+    nn_params *ps;
+    nn_graph *g;
+} net;
+
+typedef nn_tensor *build_net(nn_graph *g, int64_t rows);
+
+static net open_net(build_net *build, int64_t rows, nn_mode mode)
+{
+    net n = {.ps = nn_params_new(1)};
+    n.g = nn_graph_new(n.ps, &(nn_graph_cfg){.mode = mode, .dtype = MN_F32, .seed = 5});
+    nn_output(n.g, "y", build(n.g, rows));
+    cr_assert_eq(nn_params_layout(n.ps, n.g, &(nn_layout_cfg){.dtype = MN_F32, .forward_only = 1}), MN_OK);
+    golden_fill(n.ps);
+    cr_assert_eq(nn_graph_plan(n.g, NULL), MN_OK, "%s", mn_errmsg());
+    return n;
+}
+
+static void close_net(net *n)
+{
+    nn_graph_free(n->g);
+    nn_params_free(n->ps);
+}
+
+// Feeds rows `first` to `first` + rows of the closed form, and returns the output.
+static const float *run_net(net *n, int64_t first, int64_t rows, int64_t *per_row)
+{
+    static const char *const names[] = {"image", "audio", "wave", "weight"};
+    for (int k = 0; k < 4; k++) {
+        size_t bytes;
+        float *x = nn_graph_input(n->g, names[k], &bytes);
+        int64_t count = x ? (int64_t)(bytes / sizeof *x) / rows : 0;
+        for (int64_t i = 0; i < count * rows; i++)
+            x[i] = k == 3 ? 1 : (float)golden_uniform(names[k], first * count + i);
+    }
+    mn_shape shape;
+    mn_dtype dtype;
+    cr_assert_eq(nn_graph_run(n->g, &(nn_tick){.step = 3, .first_row = first, .rows = rows}), MN_OK, "%s", mn_errmsg());
+    const float *y = nn_graph_buffer(n->g, "y", &shape, &dtype);
+    *per_row = mn_count(shape) / rows;
+    return y;
+}
+
+static nn_tensor *small_cca(nn_graph *g, int64_t rows, int position)
+{
+    nn_cca_cfg cfg = {16, 2, {12, 8, 6}, 4, .3f, .4f, .7f, NN_CCA_PAPER, NN_CCA_EXPR, position, 0};
+    nn_tensor *image = nn_input(g, "image", MN_F32, MN_SHAPE(rows, 10, 16));
+    nn_tensor *audio = nn_input(g, "audio", MN_F32, MN_SHAPE(rows, 10, 16));
+    return nn_cca(g, &cfg, image, audio, nn_input(g, "weight", MN_F32, MN_SHAPE(rows, 10)));
+}
+static nn_tensor *cca_plain(nn_graph *g, int64_t rows)
+{
+    return small_cca(g, rows, 0);
+}
+static nn_tensor *cca_positions(nn_graph *g, int64_t rows)
+{
+    return small_cca(g, rows, 1);
+}
+static nn_tensor *small_swin(nn_graph *g, int64_t rows)
+{
+    nn_swin_cfg cfg = {16, 2, 4, 8, {2, 2}, {1, 2}, 2, .5f, 4};
+    return nn_swin(g, &cfg, nn_input(g, "image", MN_F32, MN_SHAPE(rows, 16, 16, 3)), NULL);
+}
+static nn_tensor *small_wav2vec2(nn_graph *g, int64_t rows)
+{
+    nn_wav2vec2_cfg cfg;
+    nn_wav2vec2_base(&cfg);
+    cfg.width = 32, cfg.layers = 2, cfg.heads = 2, cfg.ffn = 64, cfg.conv_channels = 16;
+    cfg.pos_kernel = 16, cfg.pos_groups = 4;
+    return nn_wav2vec2(g, &cfg, nn_input(g, "wave", MN_F32, MN_SHAPE(rows, 2000)), NULL);
+}
+
+// Four rows on one rank, or two on each of two: the same numbers, dropout and drop path included.
+Test(models, random_numbers_belong_to_rows)
+{
+    static build_net *const builds[] = {small_swin, small_wav2vec2, cca_plain};
+    for (int b = 0; b < 3; b++) {
+        net whole = open_net(builds[b], 4, NN_TRAIN), half = open_net(builds[b], 2, NN_TRAIN);
+        net quiet = open_net(builds[b], 4, NN_EVAL);
+        int64_t n, m;
+        const float *y = run_net(&whole, 0, 4, &n), *z = run_net(&quiet, 0, 4, &m);
+        int same = 1;
+        for (int64_t i = 0; i < 4 * n; i++)
+            same &= y[i] == z[i];
+        cr_expect_not(same, "%d: nothing was dropped", b);
+        for (int64_t first = 0; first < 4; first += 2) {
+            const float *x = run_net(&half, first, 2, &m);
+            for (int64_t i = 0; i < 2 * n; i++)
+                if (!(fabsf(x[i] - y[first * n + i]) <= 1e-5f * (1 + fabsf(x[i])))) {
+                    cr_expect(0, "%d: row %lld differs", b, (long long)(first + i / n));
+                    break;
+                }
+        }
+        close_net(&whole);
+        close_net(&half);
+        close_net(&quiet);
+    }
+}
+
+// Without positions CCA has no sense of order: frames in another order give the outputs in that order.
+Test(models, cca_is_permutation_equivariant_without_positions)
+{
+    static build_net *const builds[] = {cca_plain, cca_positions};
+    for (int b = 0; b < 2; b++) {
+        net n = open_net(builds[b], 1, NN_EVAL);
+        float before[10 * 8], worst = 0;
+        int64_t per_row;
+        size_t bytes;
+        memcpy(before, run_net(&n, 0, 1, &per_row), sizeof before);
+        for (int s = 0; s < 2; s++) {
+            float *x = nn_graph_input(n.g, s ? "audio" : "image", &bytes), first[16];
+            memcpy(first, x, sizeof first);
+            memmove(x, x + 16, 9 * sizeof first);
+            memcpy(x + 9 * 16, first, sizeof first);
+        }
+        mn_shape shape;
+        mn_dtype dtype;
+        cr_assert_eq(nn_graph_run(n.g, &(nn_tick){.rows = 1}), MN_OK);
+        const float *y = nn_graph_buffer(n.g, "y", &shape, &dtype);
+        for (int i = 0; i < 80; i++)
+            worst = fmaxf(worst, fabsf(y[i] - before[(i + 8) % 80]));
+        cr_expect(b ? worst > 1e-2f : worst < 1e-5f, "positions %d: %g", b, (double)worst);
+        close_net(&n);
+    }
 }
 
 Test(models, fp32_parity)
