@@ -1,4 +1,5 @@
 // mien data: datasets in and out of shards. One argp parser per action; what is done lives in data/.
+#include "recipes/data_synth.h"
 #include "recipes/verbs.h"
 
 #include "data/import.h"
@@ -306,6 +307,7 @@ typedef struct action {
 } action;
 
 static const action actions[] = {
+    {"synth", "generated corpora in the layouts of the real ones", mien_data_synth},
     {"import", "a dataset's own files become shards", run_import},
     {"verify", "reads every byte of a dataset and names what is damaged", run_verify},
     {"info", "what a dataset holds", run_info},
