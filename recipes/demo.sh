@@ -6,7 +6,7 @@ set -eu
 cd "$(dirname "$0")/.."
 quick=
 [ "${1:-}" = --quick ] && quick=1
-mien=$PWD/build/release/mien
+mien=${MIEN:-$PWD/build/release/mien}
 home=${MIEN_DEMO:-$PWD/build/demo}
 [ -n "$quick" ] && home=$home-quick
 raw=$home/raw shards=$home/shards runs=$home/runs out=$home/out
@@ -16,7 +16,8 @@ export OMP_WAIT_POLICY=passive
 [ "$(id -u)" = 0 ] && export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 cores=$(nproc)
 threads=$((cores / 2)); [ "$threads" -ge 1 ] || threads=1
-ranks() { mpirun -n 2 --oversubscribe --bind-to none "$mien" "$@"; }
+launch="mpirun -n 2 --oversubscribe --bind-to none"
+ranks() { $launch "$mien" "$@"; }
 
 # sizes: full, or quick
 size() { [ -n "$quick" ] && echo "$2" || echo "$1"; }
@@ -48,18 +49,24 @@ stage() {
   say "$seconds s"
 }
 
-train() { recipe=$1; shift; ranks train "recipes/$recipe.yaml" paths.data="$shards" paths.runs="$runs" threads="$threads" "$@"; }
+places="paths.data=$shards paths.runs=$runs threads=$threads"
+train() { recipe=$1; shift; ranks train "recipes/$recipe.yaml" $places "$@"; }
 steps() { size "train.steps=$1" "train.steps=$2"; }
 
 import() { ranks data import "$1" --src "$raw/$1" --out "$shards/$1" && "$mien" data verify "$shards/$1"; }
 import_all() { for kind in affectnet celeba affwild2; do import $kind; done; }
 
+lines() { if [ -f "$1" ]; then wc -l <"$1"; else echo 0; fi; }
+
 # Pre-training is interrupted with a signal and goes on, to show that it can be.
 pretrain() {
   metrics=$runs/simmim/metrics.jsonl
-  train simmim/demo "$(steps 1200 40)" checkpoint.every="$(size 200 10)" &
+  before=$(lines "$metrics")
+  # exec: the signal is for the launcher, which hands it to the ranks.
+  (exec $launch "$mien" train recipes/simmim/demo.yaml $places "$(steps 1200 40)" checkpoint.every="$(size 200 10)") &
   job=$!
-  until grep -q "\"step\":$(size 300 10)," "$metrics" 2>/dev/null || ! kill -0 $job 2>/dev/null; do sleep 0.2; done
+  # Some steps of this start must have been made: before that nobody listens to signals.
+  until [ "$(lines "$metrics")" -gt $((before + $(size 300 10))) ] || ! kill -0 $job 2>/dev/null; do sleep 0.2; done
   echo "demo: sending USR2 to the launcher"
   kill -USR2 $job 2>/dev/null || :
   code=0; wait $job || code=$?
@@ -70,7 +77,7 @@ pretrain() {
 
 extract() { # RECIPE RUN OUT [key=value ...]
   recipe=$1 weights=$2 to=$3; shift 3
-  ranks extract "recipes/$recipe.yaml" --weights "$weights" --out "$to" paths.data="$shards" paths.runs="$runs" threads="$threads" "$@"
+  ranks extract "recipes/$recipe.yaml" --weights "$weights" --out "$to" $places "$@"
 }
 extract_image() { for t in expr au va; do extract "$(finetune_of $t)" image-$t features/image-$t; done; }
 finetune_of() { [ "$1" = expr ] && echo affwild2/demo || echo affwild2/demo_$1; }
