@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const struct argp_option options[] = {
     {"weights", 'w', "RUN|DIR|FILE", 0,
@@ -215,6 +216,7 @@ static mn_err extract(mien_job *j, const extract_arguments *a)
     data_feature_source from = {
         .run = file.run, .weights_digest = file.digest, .model = model, .step = file.step < 0 ? 0 : file.step};
     err = extract_to(e, a, dir, &from);
+    if (err != MN_OK && dist_rank(j->comm) == 0) (void)rmdir(dir); // only if nothing was written: it is then empty
 out:
     free(dir);
     free(e);
