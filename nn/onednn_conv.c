@@ -1,6 +1,7 @@
 #include "nn/base/mem.h"
 #include "nn/onednn.h"
 #include "nn/onednn_prim.h"
+#include "nn/onednn_taps.h"
 #include "nn/ops/convert.h"
 
 #include <stdlib.h>
@@ -17,6 +18,7 @@ typedef struct pass {
 struct nn__conv {
     nn__conv_cfg cfg;
     dnnl_engine_t engine;
+    nn__taps *taps; // when set, it does the work and the rest is unused
     pass forward, d_x, d_weight;
     int widened;               // bf16 tensors are convolved in fp32
     mn_dtype io;               // of the primitives
@@ -192,6 +194,11 @@ mn_err nn__conv_new(nn__conv **out, const nn__conv_cfg *cfg)
     mn_err err;
 
     v->cfg = *cfg;
+    if (nn__taps_suit(cfg)) {
+        MN_TRY_OUT(err, nn__taps_new(&v->taps, cfg));
+        *out = v;
+        return MN_OK;
+    }
     MN_TRY_OUT(err, nn__engine_new(&v->engine));
     err = make_passes(v, cfg->io);
     if (err == MN_EDEVICE && cfg->io == MN_BF16) {
@@ -217,6 +224,7 @@ out:
 void nn__conv_free(nn__conv *v)
 {
     if (!v) return;
+    nn__taps_free(v->taps);
     free_pass(&v->d_weight);
     free_pass(&v->d_x);
     free_pass(&v->forward);
@@ -228,6 +236,7 @@ size_t nn__conv_work(const nn__conv *v)
 {
     size_t most = v->forward.work_bytes;
 
+    if (v->taps) return nn__taps_work(v->taps);
     if (v->d_x.work_bytes > most) most = v->d_x.work_bytes;
     if (v->d_weight.work_bytes > most) most = v->d_weight.work_bytes;
     return v->at_own + most;
@@ -273,18 +282,21 @@ static mn_err run_pass(nn__conv *v, pass *p, const void *from, const void *weigh
 
 mn_err nn__conv_forward(nn__conv *v, const void *x, const void *weight, const float *bias, void *y, void *work)
 {
+    if (v->taps) return nn__taps_forward(v->taps, x, weight, bias, y, work);
     x = given(v, x, count_x(&v->cfg), work, v->at_x);
     return run_pass(v, &v->forward, x, weight, y, count_y(&v->cfg), bias, work, v->at_y);
 }
 
 mn_err nn__conv_d_x(nn__conv *v, const void *dy, const void *weight, void *dx, void *work)
 {
+    if (v->taps) return nn__taps_d_x(v->taps, dy, weight, dx, work);
     dy = given(v, dy, count_y(&v->cfg), work, v->at_y);
     return run_pass(v, &v->d_x, dy, weight, dx, count_x(&v->cfg), NULL, work, v->at_x);
 }
 
 mn_err nn__conv_d_weight(nn__conv *v, const void *x, const void *dy, float *d_weight, float *d_bias, void *work)
 {
+    if (v->taps) return nn__taps_d_weight(v->taps, x, dy, d_weight, d_bias, work);
     pass *p = &v->d_weight;
     void *made = p->has_copy ? (void *)(own(v, work) + p->at_weight) : (void *)d_weight;
     const void *address[4] = {given(v, x, count_x(&v->cfg), work, v->at_x),

@@ -153,6 +153,17 @@ static nn_tensor *conv(nn_graph *g, nn_tensor **in)
                      "conv");
 }
 
+// Wide enough for matrix products, with positions that no window reaches.
+static nn_tensor *conv_wide(nn_graph *g, nn_tensor **in)
+{
+    return nn_conv1d(g, in[0], &(nn_conv1d_cfg){.out = 7, .kernel = 5, .stride = 2}, "conv");
+}
+
+static nn_tensor *conv_sparse(nn_graph *g, nn_tensor **in)
+{
+    return nn_conv1d(g, in[0], &(nn_conv1d_cfg){.out = 5, .kernel = 2, .stride = 3, .no_bias = 1}, "conv");
+}
+
 static nn_tensor *conv_first(nn_graph *g, nn_tensor **in)
 {
     return nn_conv1d(g, in[0], &(nn_conv1d_cfg){.out = 16, .kernel = 10, .stride = 5, .no_bias = 1}, "conv");
@@ -248,6 +259,8 @@ const ops_row ops_rows[] = {
      OUT(2, 21, 12),
      .differs_in_eval = 1},
     {.name = "conv1d", .build = conv, .in = {{ROWS(2, 12, 5), .grad = 1}}, OUT(2, 5, 6)},
+    {.name = "conv1d, wide", .build = conv_wide, .in = {{ROWS(2, 12, 33), .grad = 1}}, OUT(2, 4, 7)},
+    {.name = "conv1d, sparse", .build = conv_sparse, .in = {{ROWS(2, 10, 22), .grad = 1}}, OUT(2, 3, 5)},
     // For the gradient of one input channel oneDNN nests serial regions in a parallel one, and libgomp makes a team for
     // each. No network asks for it: that channel is the sound itself.
     {.name = "conv1d, one channel",
