@@ -44,6 +44,11 @@ typedef struct dist_call { // must be equal on all ranks of a round; no padding,
     int32_t op, aux;
 } dist_call;
 
+typedef struct dist_verdict { // payload of an agreement
+    int32_t code;
+    char text[476];
+} dist_verdict;
+
 typedef struct dist_slot { // what a rank hands in to one round
     _Alignas(64) _Atomic int64_t round;
     dist_call call;
@@ -79,6 +84,7 @@ struct dist_comm {
     dist_trace trace;
     // Set while a watchdog looks after the peers; leaves its report when this rank gives up because of another.
     void (*report)(void *watchdog, const char *text);
+    void (*alive)(void *watchdog);
     void *watchdog;
     int lost; // a collective failed because of other ranks
 };

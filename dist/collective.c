@@ -79,14 +79,25 @@ const void *dist__from(const dist_comm *c, int rank)
     return c->from + (size_t)rank * c->from_stride;
 }
 
-static mn_err out_of_order(const dist_comm *c, int rank, dist_op_kind op, int64_t count, const dist_call *theirs)
+static mn_err adopt(int rank, const dist_verdict *v)
 {
+    return mn_fail((mn_err)v->code, "rank %d: %s", rank, v->text);
+}
+
+// Rank `rank` is in another call than this one. A rank that ran into an error tells it in an agreement, wherever the
+// others are: then that error is everybody's. Anything else is a bug.
+static mn_err out_of_order(const dist_comm *c, int rank, const dist_call *mine, const void *my_payload,
+                           const dist_call *theirs, const void *their_payload)
+{
+    const dist_verdict *v = their_payload, *own = my_payload;
+    if (theirs->op == DIST_OP_AGREE && v->code != MN_OK) return adopt(rank, v);
+    if (mine->op == DIST_OP_AGREE && own->code != MN_OK) return mn_fail((mn_err)own->code, "%s", mn_errmsg());
     return mn_fail(
         MN_EINTERNAL,
         "collective %lld: rank %d is in a %s of %lld while this rank (%d) is in a %s of %lld: the ranks have left "
         "the common order, please report this",
         (long long)c->round, rank, dist_op_name((dist_op_kind)theirs->op), (long long)theirs->count, c->at.rank,
-        dist_op_name(op), (long long)count);
+        dist_op_name((dist_op_kind)mine->op), (long long)mine->count);
 }
 
 // Two sets of slots are enough: who writes a slot of round k + 2 has seen all of round k + 1, so nobody reads round k.
@@ -100,7 +111,7 @@ static mn_err round_on_board(dist_comm *c, const dist_call *call, const void *mi
         for (dist_wait w = {0}; atomic_load_explicit(&slots[r].round, memory_order_acquire) != c->round;)
             MN_TRY(dist__wait(c, &w));
         if (memcmp(&slots[r].call, call, sizeof *call) != 0)
-            return out_of_order(c, r, (dist_op_kind)call->op, call->count, &slots[r].call);
+            return out_of_order(c, r, call, mine, &slots[r].call, slots[r].payload);
     }
     c->from = slots[0].payload;
     c->from_stride = sizeof *slots;
@@ -109,7 +120,7 @@ static mn_err round_on_board(dist_comm *c, const dist_call *call, const void *mi
 
 typedef struct message { // one size for all small rounds, so that a rank in another call is found out, not hung on
     dist_call call;
-    unsigned char payload[256 - sizeof(dist_call)];
+    unsigned char payload[512 - sizeof(dist_call)];
 } message;
 
 static mn_err round_on_backend(dist_comm *c, const dist_call *call, const void *mine, size_t bytes)
@@ -121,7 +132,7 @@ static mn_err round_on_backend(dist_comm *c, const dist_call *call, const void *
     const message *all = (const message *)c->gathered;
     for (int r = 0; r < c->at.world; r++)
         if (memcmp(&all[r].call, call, sizeof *call) != 0)
-            return out_of_order(c, r, (dist_op_kind)call->op, call->count, &all[r].call);
+            return out_of_order(c, r, call, mine, &all[r].call, all[r].payload);
     if (!small) MN_TRY(c->backend->allgather(c, mine, bytes, c->gathered));
     c->from = small ? all[0].payload : c->gathered;
     c->from_stride = small ? sizeof m : bytes;
@@ -214,17 +225,17 @@ mn_err dist_sum_int(dist_comm *c, int64_t *v, int64_t n)
 
 mn_err dist_agree(dist_comm *c, mn_err mine)
 {
-    struct {
-        int code;
-        char text[1020];
-    } record = {.code = (int)mine};
-    if (mine != MN_OK) snprintf(record.text, sizeof record.text, "%s", mn_errmsg());
-    MN_TRY(dist__round(c, DIST_OP_GATHER, (int64_t)sizeof record, 3, &record, sizeof record));
+    dist_verdict v = {.code = (int32_t)mine};
+    uint64_t seq = dist_trace_begin(&c->trace, DIST_OP_AGREE, 1, (int64_t)sizeof v);
+    if (mine != MN_OK) snprintf(v.text, sizeof v.text, "%s", mn_errmsg());
+    mn_err err = dist__round(c, DIST_OP_AGREE, 1, 0, &v, sizeof v);
+    if (err != MN_OK && mine != MN_OK)
+        return mn_fail(mine, "%s", v.text); // what this rank knows is nearer to the cause
+    MN_TRY(err);
+    dist_trace_end(&c->trace, seq);
     for (int r = 0; r < c->at.world; r++) {
-        memcpy(&record, dist__from(c, r), sizeof record);
-        if (record.code == MN_OK) continue;
-        if (r == c->at.rank) return mine;
-        return mn_fail((mn_err)record.code, "rank %d: %s", r, record.text);
+        const dist_verdict *theirs = dist__from(c, r);
+        if (theirs->code != MN_OK) return r == c->at.rank ? mine : adopt(r, theirs);
     }
     return MN_OK;
 }

@@ -34,6 +34,11 @@ const char *dist_backend_name(const dist_comm *c)
     return c->backend->name;
 }
 
+void dist_alive(dist_comm *c)
+{
+    if (c->watchdog) c->alive(c->watchdog);
+}
+
 dist_trace *dist_trace_of(dist_comm *c)
 {
     return &c->trace;

@@ -53,8 +53,12 @@ MN_MUST_CHECK mn_err dist_gather(dist_comm *c, const void *mine, size_t bytes, v
 MN_MUST_CHECK mn_err dist_host_sum(void *comm, double *v, int64_t n);
 MN_MUST_CHECK mn_err dist_sum_int(dist_comm *c, int64_t *v, int64_t n);
 // What went wrong anywhere is an error everywhere: returns MN_OK when it is so on all ranks, else the error of the
-// lowest rank that has one, with its message.
+// lowest rank that has one, with its message. A rank with an error may come here while the others are in any other
+// collective: that one then returns the error on them.
 MN_MUST_CHECK mn_err dist_agree(dist_comm *c, mn_err mine);
+
+// "Still moving": restarts the deadline of the current phase where a watchdog runs. For long loops, on any rank alone.
+void dist_alive(dist_comm *c);
 
 dist_trace *dist_trace_of(dist_comm *c);
 

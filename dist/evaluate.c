@@ -32,10 +32,11 @@ static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, 
     return t->score_add(t->ctx, g, b);
 }
 
-static mn_err score_all(const dist_task *t, nn_graph *g, const data_set *set, data_loader *l)
+static mn_err score_all(dist_comm *c, const dist_task *t, nn_graph *g, const data_set *set, data_loader *l)
 {
     const data_batch *b;
     for (;;) {
+        dist_alive(c);
         MN_TRY(data_loader_next(l, &b));
         if (!b) return MN_OK;
         mn_err e = score_batch(t, g, set, b);
@@ -54,7 +55,7 @@ mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *se
     out->loss = NAN;
     MN_TRY(t->score_begin(t->ctx));
     MN_TRY(data_loader_open(&l, &cfg, (data_state){0}));
-    mn_err err = score_all(t, g, set, l);
+    mn_err err = score_all(c, t, g, set, l);
     data_loader_close(l);
     MN_TRY(dist_agree(c, err));
     return t->score_end(t->ctx, c, out);

@@ -151,11 +151,11 @@ static void put_event(const dist_report *r, int faults)
     char line[256];
     int fd = openat(faults, "../metrics.jsonl", O_WRONLY | O_APPEND | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
     if (fd < 0) return;
-    int n =
-        snprintf(line, sizeof line,
-                 "{\"event\":\"fault\",\"kind\":\"%s\",\"rank\":%d,\"phase\":\"%s\",\"step\":%lld,\"suspect_rank\":%d,"
-                 "\"attempt\":%d}\n",
-                 r->kind, r->comm->at.rank, dist_phase_name(r->phase), (long long)r->step, r->suspect, r->attempt);
+    int n = snprintf(
+        line, sizeof line,
+        "{\"event\":\"fault\",\"kind\":\"%s\",\"rank\":%d,\"phase\":\"%s\",\"step\":%lld,\"suspect_rank\":%d,"
+        "\"attempt\":%lld}\n",
+        r->kind, r->comm->at.rank, dist_phase_name(r->phase), (long long)r->step, r->suspect, (long long)r->attempt);
     if (n > 0 && n < (int)sizeof line) dist_put_text(fd, line);
     close(fd);
 }

@@ -15,7 +15,7 @@ typedef struct dist_report {
     int64_t step, in_phase_ns, limit_ns;
     int suspect;    // rank in the world, -1: unknown
     pthread_t main; // whose stack is wanted
-    int attempt;
+    int64_t attempt;
 } dist_report;
 
 // Once, from the main thread, while all is well: loads what a stack needs and installs its signal handler.

@@ -16,7 +16,7 @@ MN_MUST_CHECK mn_err dist_run_open(dist_run **out, dist_comm *c, const char *run
 // Of a dry run: has no folder, writes nothing.
 MN_MUST_CHECK mn_err dist_run_none(dist_run **out);
 void dist_run_close(dist_run *r);
-const char *dist_run_folder(const dist_run *r); // NULL: it has none
+const char *dist_run_folder(const dist_run *r);      // NULL: it has none
 void dist_run_attempt(dist_run *r, int64_t attempt); // carried by every later line
 // Appends {"event":"kind",<members>,"attempt":n,"time":"..."} to metrics.jsonl.
 MN_MUST_CHECK mn_err dist_run_event(dist_run *r, const char *kind, const char *members, ...) MN_PRINTF(3, 4);

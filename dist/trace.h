@@ -18,6 +18,7 @@
     X(DIST_OP_BARRIER, "barrier")                                                                                      \
     X(DIST_OP_BROADCAST, "broadcast")                                                                                  \
     X(DIST_OP_GATHER, "gather")                                                                                        \
+    X(DIST_OP_AGREE, "agreement")                                                                                      \
     X(DIST_OP_SUM, "sum of doubles")                                                                                   \
     X(DIST_OP_SUM_INT, "sum of integers")                                                                              \
     X(DIST_OP_GRADIENTS, "sum of gradients")

@@ -41,7 +41,7 @@ typedef struct loop {
     dist_watchdog *watchdog;
     dist_state state;
     int64_t steps, per_epoch, saved_step;
-    int skips, stop;
+    int skips, stop, no_time;
     // Of the last step.
     double loss, lr, grad_norm, step_s, data_s, comm_s;
     uint64_t ids;
@@ -221,6 +221,7 @@ static mn_err claim_run(loop *l)
     MN_TRY(dist_agree(l->comm, err));
     MN_TRY(dist_broadcast(l->comm, &l->attempt.number, sizeof l->attempt.number, 0));
     dist_run_attempt(l->run, l->attempt.number);
+    dist_watchdog_attempt(l->watchdog, l->attempt.number);
     return dist_run_file(l->run, "recipe.resolved.yaml", l->cfg->recipe_text);
 }
 
@@ -299,11 +300,20 @@ static mn_err average_loss(loop *l)
     return MN_OK;
 }
 
+// What a launcher that has sent TERM must wait for: guessed with a slow disk in mind, because half a save is none.
+static double seconds_to_save(const loop *l)
+{
+    enum { BYTES_PER_SECOND = 100000000 };
+    const nn_arenas *a = nn_params_arenas(l->params);
+    return l->ckpt ? (double)(a->count * 4 + a->trained * 8) / BYTES_PER_SECOND : 0;
+}
+
 static mn_err run_batch(loop *l, const data_batch *b)
 {
     dist_control sum;
     MN_TRY(dist_feed(l->graph, l->task->train, b));
     dist_buckets_control(l->buckets)->stop = dist_signal_pending() || mn_fault("train.stop") ? 1.0f : 0.0f;
+    dist_buckets_control(l->buckets)->no_time = dist_signal_has_time(seconds_to_save(l)) ? 0.0f : 1.0f;
     MN_TRY(nn_graph_run(l->graph, &(nn_tick){(uint64_t)l->state.step, b->first_row, b->rows}));
     MN_TRY(dist_buckets_wait(l->buckets, &sum));
     l->loss = *(const double *)nn_graph_buffer(l->graph, "loss", NULL, NULL);
@@ -313,6 +323,7 @@ static mn_err run_batch(loop *l, const data_batch *b)
     l->samples = b->global_rows;
     l->epoch = b->at.epoch;
     l->stop = sum.stop > 0;
+    l->no_time = sum.no_time > 0;
     l->state.data = b->after;
     return update(l);
 }
@@ -416,6 +427,11 @@ static mn_err run_loop(loop *l)
 {
     while (l->state.step < l->steps) {
         MN_TRY(train_step(l));
+        if (l->no_time)
+            return mn_fail(MN_ERETRY,
+                           "told to stop at step %lld with no time to save before the launcher ends the job; the last "
+                           "checkpoint is step %lld; run again (MIEN_TERM_SECONDS says how long it waits)",
+                           (long long)l->state.step, (long long)l->saved_step);
         MN_TRY(after_step(l));
         if (!l->stop || l->state.step == l->steps) continue;
         MN_TRY(finish_saving(l));

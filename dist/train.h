@@ -35,9 +35,9 @@ typedef struct dist_task {
 } dist_task;
 
 typedef struct dist_train_cfg {
-    const char *runs, *run;         // folder of all runs, name of this one
-    const char *resume;             // "auto", "never" or a checkpoint folder
-    const char *recipe_text;        // resolved, for the run folder
+    const char *runs, *run;  // folder of all runs, name of this one
+    const char *resume;      // "auto", "never" or a checkpoint folder
+    const char *recipe_text; // resolved, for the run folder
     // Compares with the resolved recipe of an earlier start: MN_ECONFIG names the options that differ. NULL: not known.
     mn_err (*compare_recipe)(void *ctx, const char *saved_path);
     void *compare_ctx;

@@ -21,16 +21,17 @@ static const int64_t second = 1000000000;
 struct dist_watchdog {
     dist_comm *comm;
     int64_t limit_ns[DIST_PHASES];
-    _Atomic int attempt;
+    _Atomic int64_t attempt;
     int faults; // folder, -1: none
     pthread_t thread, main;
     int stop[2];            // a pipe: closing its writing end wakes the thread
     struct pollfd *watched; // stop, launcher, then the ranks of the host
     int n_watched;          //
     pid_t launcher;         // 0: none
-    _Atomic int64_t phase, step, since_ns, deadline_ns;
-    _Atomic int reporting;           // a report is being written: by one thread, once
-    int64_t steps[HISTORY], n_steps; // durations, of the main thread
+    _Atomic int64_t phase, step, since_ns;
+    _Atomic int64_t moved_ns, deadline_ns; // the last sign of life, and when the next must have come
+    _Atomic int reporting;                 // a report is being written: by one thread, once
+    int64_t steps[HISTORY], n_steps;       // durations, of the main thread
 };
 
 const char *dist_phase_name(dist_phase p)
@@ -61,6 +62,12 @@ static int64_t limit_of(const dist_watchdog *w, dist_phase p)
     return usual > limit ? usual : limit;
 }
 
+static void move(dist_watchdog *w, int64_t now)
+{
+    w->moved_ns = now;
+    w->deadline_ns = now + limit_of(w, (dist_phase)w->phase);
+}
+
 void dist_watchdog_phase(dist_watchdog *w, dist_phase p, int64_t step)
 {
     if (!w) return;
@@ -72,7 +79,12 @@ void dist_watchdog_phase(dist_watchdog *w, dist_phase p, int64_t step)
     w->phase = p;
     w->step = step;
     w->since_ns = now;
-    w->deadline_ns = now + limit_of(w, p);
+    move(w, now);
+}
+
+static void alive(void *watchdog)
+{
+    move(watchdog, dist_now_ns());
 }
 
 // The rank of this host that is behind all others, -1 if there is no single one.
@@ -102,7 +114,7 @@ static void leave_report(dist_watchdog *w, const char *kind, int suspect, const 
                      .phase = (dist_phase)w->phase,
                      .step = w->step,
                      .in_phase_ns = now - w->since_ns,
-                     .limit_ns = w->deadline_ns - w->since_ns,
+                     .limit_ns = w->deadline_ns - w->moved_ns,
                      .suspect = suspect,
                      .main = w->main,
                      .attempt = w->attempt};
@@ -139,7 +151,7 @@ static void check_deadline(dist_watchdog *w, int64_t now)
     char text[256];
     if (now < w->deadline_ns) return;
     int suspect = find_suspect(w->comm);
-    double limit = 1e-9 * (double)(w->deadline_ns - w->since_ns);
+    double limit = 1e-9 * (double)(w->deadline_ns - w->moved_ns);
     if (suspect >= 0 && suspect != w->comm->at.rank)
         snprintf(text, sizeof text, "nothing moved for %.0f s, rank %d is behind all others", limit, suspect);
     else if (w->phase == DIST_PHASE_DATA)
@@ -283,6 +295,7 @@ mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdo
     MN_TRY_OUT(err, start_thread(w));
     c->watchdog = w;
     c->report = report_error;
+    c->alive = alive;
 out:
     if (err != MN_OK)
         release(w);
@@ -291,7 +304,7 @@ out:
     return err;
 }
 
-void dist_watchdog_attempt(dist_watchdog *w, int attempt)
+void dist_watchdog_attempt(dist_watchdog *w, int64_t attempt)
 {
     if (w) w->attempt = attempt;
 }

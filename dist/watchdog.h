@@ -39,13 +39,13 @@ typedef struct dist_watchdog_cfg {
         seconds[DIST_PHASES]; // deadlines, 0: the default. A step has this or 10 medians of the last steps if that is
                               // longer; the first step also has the time of init, since nothing is known yet
     const char *dir;          // run folder; NULL: reports go to stderr
-    int attempt;              // of the run, for the line in metrics.jsonl
+    int64_t attempt;          // of the run, for the line in metrics.jsonl
 } dist_watchdog_cfg;
 
 typedef struct dist_watchdog dist_watchdog;
 MN_MUST_CHECK mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdog_cfg *cfg);
 void dist_watchdog_phase(dist_watchdog *w, dist_phase p, int64_t step); // NULL is fine
-void dist_watchdog_attempt(dist_watchdog *w, int attempt);              // when it is known only later; NULL is fine
+void dist_watchdog_attempt(dist_watchdog *w, int64_t attempt);          // when it is known only later; NULL is fine
 // NULL is fine. Leaves a report when a collective has failed because of other ranks, so it may come before dist_abort.
 void dist_watchdog_stop(dist_watchdog *w);
 

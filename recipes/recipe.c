@@ -1,6 +1,7 @@
 #include "recipes/recipe.h"
 
 #include "dist/ckpt.h"
+#include "dist/cores.h"
 #include "dist/metrics.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -12,7 +13,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MIEN_TASK(name) extern const mien_task mien_task_##name;
 #include "recipes/tasks.def"
@@ -137,15 +137,15 @@ static mn_err check_common(mien_job *j)
     return MN_OK;
 }
 
-static void use_threads(const mien_job *j)
+static mn_err use_threads(const mien_job *j)
 {
-    int64_t threads = j->common.threads;
-    if (threads == 0 && getenv("OMP_NUM_THREADS")) return;
-    if (threads == 0) {
-        int ranks = j->comm ? dist_where(j->comm)->local_size : 1;
-        threads = sysconf(_SC_NPROCESSORS_ONLN) / ranks;
-    }
-    omp_set_num_threads(threads > 0 ? (int)threads : 1);
+    dist_cores cores;
+    MN_TRY(dist_cores_plan(j->comm, (int)j->common.threads, &cores));
+    omp_set_num_threads(cores.threads);
+    if (dist_rank(j->comm) != 0) return MN_OK;
+    mn_info("%s", cores.report);
+    if (cores.warning[0]) mn_warn("%s", cores.warning);
+    return MN_OK;
 }
 
 static mn_err resolve(mien_job *j, const char *const *overrides, int64_t n)
@@ -166,13 +166,12 @@ mn_err mien_job_open(mien_job **out, dist_comm *comm, const char *path, const ch
     j->comm = comm;
     j->path = path;
     mn_err err = resolve(j, overrides, n);
-    if (err != MN_OK) {
+    if (err == MN_OK) err = use_threads(j);
+    if (err != MN_OK)
         mien_job_close(j);
-        return err;
-    }
-    use_threads(j);
-    *out = j;
-    return MN_OK;
+    else
+        *out = j;
+    return err;
 }
 
 void mien_job_close(mien_job *j)

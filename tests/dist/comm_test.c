@@ -86,6 +86,17 @@ static void check_agrees_on_errors(dist_comm *c)
     if (dist_rank(c) != last) cr_assert(strstr(mn_errmsg(), "rank "), "%s", mn_errmsg());
 }
 
+// A rank with an error agrees while the others are elsewhere: it is their error too, not a broken order.
+static void check_errors_reach_other_collectives(dist_comm *c)
+{
+    int last = dist_world(c) - 1;
+    double v[2] = {0};
+    if (last == 0) return;
+    mn_err err = dist_rank(c) == last ? dist_agree(c, mn_fail(MN_EDATA, "shard 8 is cut")) : dist_host_sum(c, v, 2);
+    cr_assert_eq(err, MN_EDATA, "%s", mn_errmsg());
+    cr_assert(strstr(mn_errmsg(), "shard 8 is cut"), "%s", mn_errmsg());
+}
+
 // One rank in another collective, or in the same one with another size: named on all ranks, and nobody hangs.
 static void check_names_who_left_the_order(dist_comm *c)
 {
@@ -110,6 +121,7 @@ Test(comm, ranks)
     check_sum_is_in_rank_order(c);
     check_broadcast_and_gather(c);
     check_agrees_on_errors(c);
+    check_errors_reach_other_collectives(c);
     check_names_who_left_the_order(c);
     check_sums(c);
     dist_close(c);
