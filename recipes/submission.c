@@ -41,8 +41,9 @@ int mien_clip_find(const mien_predictions *p, const char *name, size_t length)
     int low = 0, high = p->n_clips;
     while (low < high) {
         int middle = (low + high) / 2;
-        int order = strncmp(p->clip[middle].name, name, length);
-        if (order == 0 && p->clip[middle].name[length]) order = 1;
+        size_t n = strlen(p->clip[middle].name);
+        int order = memcmp(p->clip[middle].name, name, n < length ? n : length);
+        if (order == 0) order = (n > length) - (n < length);
         if (order == 0) return middle;
         if (order < 0)
             low = middle + 1;
@@ -321,25 +322,36 @@ static mn_err follow_sample(writer *w, const mien_predictions *p, sample *s, con
     return s->line > 1 ? MN_OK : mn_fail(MN_EDATA, "%s: lists no frame", s->path);
 }
 
-// The lines of a sample file; w NULL: only checked.
-static mn_err use_sample(writer *w, const mien_predictions *p, const char *path)
+// The lines of a sample; w NULL: only checked.
+static mn_err use_text(writer *w, const mien_predictions *p, const char *path, const char *text, size_t size)
 {
-    char *text;
-    size_t size;
-    MN_TRY(mn_file_read(path, (size_t)1 << 30, &text, &size));
     sample s = {.path = path, .seen = mn_calloc((size_t)p->n_clips + 1, sizeof *s.seen)};
     const char *start = size >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0 ? text + 3 : text; // byte order mark
     mn_err err = follow_sample(w, p, &s, start, text + size);
     for (int i = 0; i < p->n_clips; i++)
         free(s.seen[i]);
     free(s.seen);
+    return err;
+}
+
+static mn_err use_sample(writer *w, const mien_predictions *p, const char *path)
+{
+    char *text;
+    size_t size;
+    MN_TRY(mn_file_read(path, (size_t)1 << 30, &text, &size));
+    mn_err err = use_text(w, p, path, text, size);
     free(text);
     return err;
 }
 
-mn_err mien_sample_check(const mien_predictions *p, const char *sample_path)
+mn_err mien_sample_check(const mien_predictions *p, const char *path)
 {
-    return use_sample(NULL, p, sample_path);
+    return use_sample(NULL, p, path);
+}
+
+mn_err mien_sample_check_text(const mien_predictions *p, const char *name, const char *text, size_t size)
+{
+    return use_text(NULL, p, name, text, size);
 }
 
 mn_err mien_write_images(const mien_predictions *p, const char *path, const char *sample_path)

@@ -50,8 +50,9 @@ MN_MUST_CHECK mn_err mien_write_videos(const mien_predictions *p, const char *di
 // "image_location,..." and lines "<video>/<%05d>.jpg,...": those of the sample file in its order (NULL: all). A line of
 // the sample that names no frame of these videos, or one twice, is MN_EDATA with file and line; the number of a frame
 // may be one above the video's, for counts of players differ by that.
-// mien_sample_check does so before there are rows.
+// mien_sample_check does so before there are rows, also for the text of a file that has been read (and a 0 behind it).
 MN_MUST_CHECK mn_err mien_sample_check(const mien_predictions *p, const char *sample);
+MN_MUST_CHECK mn_err mien_sample_check_text(const mien_predictions *p, const char *name, const char *text, size_t size);
 MN_MUST_CHECK mn_err mien_write_images(const mien_predictions *p, const char *path, const char *sample);
 
 #endif
