@@ -5,6 +5,7 @@
 #include "nn/base/mem.h"
 #include "nn/onednn.h"
 #include "nn/op.h"
+#include "nn/ops/gelu.h"
 #include "nn/ops/math.h"
 #include "nn/ops/rows.h"
 
@@ -34,35 +35,6 @@ static const linear_attr *attr_of(const nn_node *n)
     return n->attr;
 }
 
-// --- activation -----------------------------------------------------------------------------------------------------
-// y may be z.
-MN_SIMD static void gelu_f32(const float *z, float *y, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        y[i] = nn__gelu(z[i]);
-}
-
-MN_SIMD static void gelu_bf16(const mn_bf16 *z, mn_bf16 *y, int64_t n)
-{
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-        nn__put(y, MN_BF16, i, nn__gelu_bf16(nn__get(z, MN_BF16, i)));
-}
-
-static void apply_gelu(const void *z, void *y, mn_dtype t, int64_t count)
-{
-    enum { CHUNK = 1 << 13 };
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < count; i += CHUNK) {
-        const int64_t n = nn__min(CHUNK, count - i);
-        if (t == MN_F32)
-            gelu_f32((const float *)z + i, (float *)y + i, n);
-        else
-            gelu_bf16((const mn_bf16 *)z + i, (mn_bf16 *)y + i, n);
-    }
-}
-
 // --- bias gradient, and dz = dy gelu'(z) on the way -----------------------------------------------------------------
 // sum += one row of dy.
 MN_SIMD static void sum_f32(const float *restrict dy, float *restrict sum, int64_t n)
@@ -77,35 +49,13 @@ MN_SIMD static void sum_bf16(const mn_bf16 *restrict dy, float *restrict sum, in
         sum[i] += nn__get(dy, MN_BF16, i);
 }
 
-// dz = dy gelu'(z) and sum += dz, one row.
-MN_SIMD static void d_gelu_f32(const float *restrict dy, const float *restrict z, float *restrict dz,
-                               float *restrict sum, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        dz[i] = dy[i] * nn__gelu_grad(z[i]);
-        sum[i] += dz[i];
-    }
-}
-
-MN_SIMD static void d_gelu_bf16(const mn_bf16 *restrict dy, const mn_bf16 *restrict z, mn_bf16 *restrict dz,
-                                float *restrict sum, int64_t n)
-{
-    for (int64_t i = 0; i < n; i++) {
-        const float d = nn__get(dy, MN_BF16, i) * nn__gelu_grad_bf16(nn__get(z, MN_BF16, i));
-        nn__put(dz, MN_BF16, i, d);
-        sum[i] += d;
-    }
-}
-
-// The same for a row of either type at element `at`; dz NULL: no activation.
+// One row at element `at`: sum += dz, with dz = dy gelu'(z) made on the way when there is an activation.
 static void d_row(mn_dtype t, int64_t at, int64_t n, const void *dy, const void *z, void *dz, float *sum)
 {
-    if (t == MN_F32 && dz)
-        d_gelu_f32((const float *)dy + at, (const float *)z + at, (float *)dz + at, sum, n);
+    if (dz)
+        nn__gelu_backward_sum(t, at, n, dy, z, dz, sum);
     else if (t == MN_F32)
         sum_f32((const float *)dy + at, sum, n);
-    else if (dz)
-        d_gelu_bf16((const mn_bf16 *)dy + at, (const mn_bf16 *)z + at, (mn_bf16 *)dz + at, sum, n);
     else
         sum_bf16((const mn_bf16 *)dy + at, sum, n);
 }
@@ -145,7 +95,7 @@ static mn_err forward(const nn_call *c)
     void *z = c->node->n_out > 1 ? c->out[1] : c->out[0];
 
     MN_TRY(nn__gemm_run(s->forward, c->in[X], c->in[WEIGHT], c->in[BIAS], z, c->work));
-    if (attr_of(c->node)->act) apply_gelu(z, c->out[0], y->dtype, mn_count(y->shape));
+    if (attr_of(c->node)->act) nn__gelu_forward(y->dtype, z, c->out[0], mn_count(y->shape));
     return MN_OK;
 }
 
