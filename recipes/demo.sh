@@ -37,7 +37,7 @@ stage() {
   say "$why"
   start=$(date +%s)
   code=0
-  "$@" >"$home/log/$name.txt" 2>&1 || code=$?
+  ("$@") >"$home/log/$name.txt" 2>&1 || code=$? # a subshell: its variables are its own
   if [ "$code" != 0 ]; then
     tail -n 5 "$home/log/$name.txt" >&2
     echo "demo: stage $name ended with $code; its output is in $home/log/$name.txt; the same command goes on from here" >&2

@@ -106,6 +106,13 @@ static mn_err open_set(mien_job *j, mien_use use, const char *split, data_set **
     return err;
 }
 
+// The released code divides by N - 1.
+static nn_tensor *va_loss(const conf *c, nn_graph *g, nn_tensor *y, nn_tensor *target, nn_tensor *weight)
+{
+    return c->cca.form == NN_CCA_RELEASED ? nn_ccc_sample_loss(g, y, target, weight)
+                                          : nn_ccc_loss(g, y, target, weight);
+}
+
 static nn_tensor *build(void *job, nn_graph *g, const data_set *set, int64_t rows)
 {
     const mien_job *j = job;
@@ -117,7 +124,7 @@ static nn_tensor *build(void *job, nn_graph *g, const data_set *set, int64_t row
     // With weights per column a frame counts in the batch statistics when the loader kept it: column 0 stands for it.
     nn_tensor *y = nn_cca(g, &c->cca, image, audio, weight->shape.n == 2 ? weight : NULL); // (B, T, K)
     nn_output(g, "prediction", y);
-    nn_tensor *loss = c->target == DATA_VA ? nn_ccc_loss(g, y, target, weight)
+    nn_tensor *loss = c->target == DATA_VA ? va_loss(c, g, y, target, weight)
                       : c->target == DATA_AU
                           ? nn_bce_loss(g, y, target, weight)
                           : nn_ce_loss(g, y, target, weight, &(nn_ce_cfg){.smoothing = (float)c->smoothing});
