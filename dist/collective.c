@@ -107,12 +107,12 @@ static mn_err round_on_board(dist_comm *c, const dist_call *call, const void *mi
     own->call = *call;
     if (bytes) memcpy(own->payload, mine, bytes);
     atomic_store_explicit(&own->round, c->round, memory_order_release);
-    for (int r = 0; r < c->at.world; r++) {
+    for (int r = 0; r < c->at.world; r++)
         for (dist_wait w = {0}; atomic_load_explicit(&slots[r].round, memory_order_acquire) != c->round;)
             MN_TRY(dist__wait(c, &w));
+    for (int r = 0; r < c->at.world; r++) // only now: who leaves early would break the promise above
         if (memcmp(&slots[r].call, call, sizeof *call) != 0)
             return out_of_order(c, r, call, mine, &slots[r].call, slots[r].payload);
-    }
     c->from = slots[0].payload;
     c->from_stride = sizeof *slots;
     return MN_OK;
