@@ -226,21 +226,31 @@ static void print_affect(const json_t *split, const char *name, FILE *to)
             json_real_value(json_object_get(o, "mean")), json_real_value(json_object_get(o, "sd")));
 }
 
+static int64_t sum_of(const json_t *array)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < json_array_size(array); i++)
+        sum += json_integer_value(json_array_get(array, i));
+    return sum;
+}
+
+// Of each kind of label, if there is one at all in this split.
 static void print_labels(const json_t *split, FILE *to)
 {
     const json_t *expr = json_object_get(split, "expr"), *valid = json_object_get(split, "au_valid");
     const json_t *active = json_object_get(split, "au_active");
-    int64_t sum = 0;
-    for (int i = 0; expr && i < DATA_EXPRESSIONS; i++)
-        sum += json_integer_value(json_array_get(expr, (size_t)i));
-    if (expr) fprintf(to, "  expression: %lld\n", (long long)sum);
-    for (int i = 0; sum && i < DATA_EXPRESSIONS; i++)
-        print_share(to, data_expression[i], json_integer_value(json_array_get(expr, (size_t)i)), sum);
-    if (valid) fprintf(to, "  action units, active of those with a label:\n");
-    for (int i = 0; valid && i < DATA_AUS; i++)
-        print_share(to, data_au[i], json_integer_value(json_array_get(active, (size_t)i)),
-                    json_integer_value(json_array_get(valid, (size_t)i)));
-    if (json_object_get(split, "valence")) fprintf(to, "  valence and arousal:\n");
+    const json_t *valence = json_object_get(split, "valence"), *arousal = json_object_get(split, "arousal");
+    int64_t sum = sum_of(expr);
+    if (sum) fprintf(to, "  expression: %lld\n", (long long)sum);
+    for (size_t i = 0; sum && i < DATA_EXPRESSIONS; i++)
+        print_share(to, data_expression[i], json_integer_value(json_array_get(expr, i)), sum);
+    sum = sum_of(valid);
+    if (sum) fprintf(to, "  action units, active of those with a label:\n");
+    for (size_t i = 0; sum && i < DATA_AUS; i++)
+        print_share(to, data_au[i], json_integer_value(json_array_get(active, i)),
+                    json_integer_value(json_array_get(valid, i)));
+    if (number(valence, "valid") + number(arousal, "valid") == 0) return;
+    fprintf(to, "  valence and arousal:\n");
     print_affect(split, "valence", to);
     print_affect(split, "arousal", to);
 }

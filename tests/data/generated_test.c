@@ -1,0 +1,312 @@
+// The importers on the generated corpora: every record is the file it comes from, every label is what the lists say (read
+// here by a reader of its own) and what the generator meant.
+#include "data/import.h"
+#include "data/shard.h"
+#include "data/synth/synth.h"
+#include "data/verify.h"
+#include "nn/base/log.h"
+#include "shard_support.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define must(call) cr_assert((call) == MN_OK, "%s: %s", #call, mn_errmsg())
+
+typedef struct place {
+    char *top, corpora[500], src[600], out[600];
+} place;
+
+static data_synth_cfg synth_config(const place *p, const char *kind)
+{
+    return (data_synth_cfg){
+        .out = p->corpora, .kinds = kind, .seed = 11, .videos = 8, .frames = 40, .images = 60, .size = 48};
+}
+
+// Generates and imports; the counts of the report are returned.
+static place import_generated(const char *kind, json_t **report)
+{
+    place p = {.top = support_folder()};
+    snprintf(p.corpora, sizeof(p.corpora), "%s/corpora", p.top);
+    snprintf(p.src, sizeof(p.src), "%s/corpora/%s", p.top, kind);
+    snprintf(p.out, sizeof(p.out), "%s/shards/%s", p.top, kind);
+    mn_log_level(MN_WARN);
+    data_synth_cfg synth = synth_config(&p, kind);
+    must(data_synth(&synth, NULL));
+    data_import_cfg cfg = {.kind = kind, .src = p.src, .out = p.out};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    *report = r.json;
+    json_t *verified;
+    must(data_verify(p.out, 1, &verified));
+    cr_assert(json_is_true(json_object_get(verified, "ok")));
+    json_decref(verified);
+    return p;
+}
+
+static int64_t number(const json_t *o, const char *key)
+{
+    return json_integer_value(json_object_get(o, key));
+}
+
+static void check_bytes(const char *path, const data_shard *s, int64_t i)
+{
+    static char have[1 << 20];
+    size_t n, size;
+    unsigned char *want = support_read(path, &size);
+    must(data_shard_read(s, i, have, sizeof(have), &n));
+    cr_assert(n == size && memcmp(have, want, n) == 0, "%s", path);
+    free(want);
+}
+
+static int file_exists(const char *path)
+{
+    FILE *f = fopen(path, "rb");
+    if (f) fclose(f);
+    return f != NULL;
+}
+
+// A line of a list, without its end; 0: there is no more.
+static int next_line(FILE *f, char *line, int size)
+{
+    if (!fgets(line, size, f)) return 0;
+    line[strcspn(line, "\r\n")] = 0;
+    return 1;
+}
+
+// Aff-Wild2
+
+static const char *const roots[] = {"cropped_aligned", "cropped_aligned_new_50_vids"};
+static const char *const challenge[DATA_TASKS] = {"EXPR_Recognition_Challenge", "AU_Detection_Challenge",
+                                                  "VA_Estimation_Challenge"};
+
+// The label file of a video, positioned behind its head line.
+static FILE *open_labels(const place *p, int task, const char *video, uint8_t *split)
+{
+    static const char *const set[] = {"Train_Set", "Validation_Set"};
+    for (int k = 0; k < 2; k++) {
+        char path[900], head[400];
+        snprintf(path, sizeof(path), "%s/6th ABAW Annotations/%s/%s/%s.txt", p->src, challenge[task], set[k], video);
+        FILE *f = fopen(path, "r");
+        if (!f) continue;
+        *split = (uint8_t)(DATA_SPLIT_TRAIN + k);
+        cr_assert(next_line(f, head, sizeof(head)));
+        return f;
+    }
+    return NULL;
+}
+
+static int same(float a, double b)
+{
+    return isnan(b) ? isnan(a) : fabs(a - b) < 1e-6;
+}
+
+static void check_row(const data_index *x, int64_t i, int task, const char *line)
+{
+    double v = -5, a = -5;
+    int au[DATA_AUS];
+    if (task == DATA_EXPR) {
+        cr_assert_eq(x->expr[i], atoi(line));
+        cr_assert_eq((x->mask[i] & DATA_HAS_EXPR) != 0, atoi(line) >= 0);
+    } else if (task == DATA_VA) {
+        cr_assert_eq(sscanf(line, "%lf,%lf", &v, &a), 2);
+        cr_assert(same(x->va[2 * i], v == -5 ? NAN : v) && same(x->va[2 * i + 1], a == -5 ? NAN : a), "%s", line);
+    } else {
+        cr_assert_eq(sscanf(line, "%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d,%d", au, au + 1, au + 2, au + 3, au + 4, au + 5,
+                            au + 6, au + 7, au + 8, au + 9, au + 10, au + 11),
+                     12);
+        for (int k = 0; k < DATA_AUS; k++)
+            cr_assert_eq(x->au[i * DATA_AUS + k], au[k]);
+    }
+}
+
+static void check_labels(const place *p, const data_index *x, const data_video *v)
+{
+    for (int task = 0; task < DATA_TASKS; task++) {
+        char line[200];
+        int64_t rows = 0;
+        uint8_t split = DATA_SPLIT_NONE;
+        FILE *f = open_labels(p, task, v->name, &split);
+        for (; f && next_line(f, line, sizeof(line)); rows++)
+            check_row(x, v->first_record + rows, task, line);
+        if (f) fclose(f);
+        cr_assert_eq(v->labels[task], rows);
+        cr_assert(f ? v->split[task] == split : v->split[task] == DATA_SPLIT_NONE || v->split[task] == DATA_SPLIT_TEST);
+        cr_assert(rows <= v->n_records);
+    }
+}
+
+// Labels are what the generator meant, where the annotators gave any; pictures are the files.
+static void check_frames(const place *p, const data_synth_videos *truth, const data_shard *s, const data_video *v)
+{
+    const data_index *x = data_shard_index(s);
+    for (int64_t i = v->first_record; i < v->first_record + v->n_records; i++) {
+        data_synth_truth t;
+        int found = 0;
+        for (int k = 0; k < 2; k++) {
+            char path[900];
+            snprintf(path, sizeof(path), "%s/%s/%s/%05d.jpg", p->src, roots[k], v->name, x->frame[i]);
+            if (!file_exists(path)) continue;
+            check_bytes(path, s, i);
+            found = 1;
+        }
+        cr_assert_eq(found, data_shard_size(s, i) > 0);
+        cr_assert(i == v->first_record || x->t_us[i] > x->t_us[i - 1]);
+        if (data_synth_truth_at(truth, v->name, x->frame[i], &t) != MN_OK) continue; // a row behind the last frame
+        if (x->expr[i] >= 0) cr_assert_eq(x->expr[i], t.expr);
+        for (int k = 0; k < DATA_AUS; k++)
+            if (x->au[i * DATA_AUS + k] >= 0) cr_assert_eq(x->au[i * DATA_AUS + k], t.au[k]);
+        if (!isnan(x->va[2 * i])) cr_assert(fabs(x->va[2 * i] - t.valence) < 2e-3);
+        if (!isnan(x->va[2 * i + 1])) cr_assert(fabs(x->va[2 * i + 1] - t.arousal) < 2e-3);
+    }
+}
+
+static void check_sounds(const place *p, int64_t media)
+{
+    data_folder *f;
+    int silent = 0;
+    must(data_folder_open(&f, p->out, NULL, DATA_TASKS, "audio"));
+    cr_assert_eq(data_folder_count(f), media);
+    for (int64_t i = 0; i < media; i++) {
+        static int16_t pcm[1 << 20];
+        int64_t r;
+        size_t n;
+        const data_shard *s = data_folder_at(f, i, &r);
+        int sound = 0;
+        must(data_shard_read(s, r, pcm, sizeof(pcm), &n));
+        for (size_t k = 0; k < n / 2; k++)
+            sound |= pcm[k] > 200;
+        cr_assert_eq(sound, data_shard_index(s)->videos[data_shard_index(s)->video[r]].has_audio);
+        silent += !sound;
+    }
+    cr_assert(silent < media);
+    data_folder_close(f);
+}
+
+static int64_t media_files(const place *p)
+{
+    int64_t n = 0;
+    for (int batch = 1; batch <= 2; batch++) {
+        char path[700];
+        snprintf(path, sizeof(path), "%s/batch%d", p->src, batch);
+        DIR *d = opendir(path);
+        for (struct dirent *e; d && (e = readdir(d));)
+            n += strstr(e->d_name, ".mp4") != NULL || strstr(e->d_name, ".avi") != NULL;
+        if (d) closedir(d);
+    }
+    return n;
+}
+
+Test(generated, affwild2)
+{
+    json_t *report;
+    place p = import_generated("affwild2", &report);
+    data_synth_cfg synth = synth_config(&p, "affwild2");
+    data_synth_videos *truth;
+    data_folder *f;
+    must(data_synth_videos_open(&truth, &synth));
+    must(data_folder_open(&f, p.out, NULL, DATA_TASKS, "image"));
+    int64_t labelled = 0, videos = 0;
+    for (int k = 0; k < data_folder_shards(f); k++) {
+        const data_shard *s = data_folder_shard(f, k);
+        for (int v = 0; v < data_shard_index(s)->n_videos; v++, videos++) {
+            const data_video *video = &data_shard_index(s)->videos[v];
+            check_labels(&p, data_shard_index(s), video);
+            check_frames(&p, truth, s, video);
+            labelled += video->labels[0] + video->labels[1] + video->labels[2];
+        }
+    }
+    cr_assert(videos >= 8 && labelled == number(report, "rows") && number(report, "rejected") == 0);
+    data_folder_close(f);
+    check_sounds(&p, media_files(&p));
+    data_synth_videos_close(truth);
+    json_decref(report);
+    support_remove(p.top);
+}
+
+// CelebA: name, values, one row a line
+
+static int64_t record_named(const data_folder *f, const char *name, const data_shard **shard)
+{
+    for (int64_t i = 0; i < data_folder_count(f); i++) {
+        int64_t r;
+        *shard = data_folder_at(f, i, &r);
+        if (strcmp(data_shard_name(*shard, r), name) == 0) return r;
+    }
+    return -1;
+}
+
+Test(generated, celeba)
+{
+    json_t *report;
+    place p = import_generated("celeba", &report);
+    char path[700], line[2000], name[64];
+    int64_t rows = 0;
+    data_folder *f;
+    must(data_folder_open(&f, p.out, NULL, 0, "image"));
+    snprintf(path, sizeof(path), "%s/list_attr_celeba.txt", p.src);
+    FILE *list = fopen(path, "r");
+    cr_assert(list && next_line(list, line, sizeof(line)) && next_line(list, line, sizeof(line)));
+    for (; next_line(list, line, sizeof(line)); rows++) {
+        const data_shard *s;
+        int at, used, value;
+        cr_assert_eq(sscanf(line, "%63s%n", name, &at), 1);
+        int64_t i = record_named(f, name, &s);
+        cr_assert(i >= 0, "%s", name);
+        for (int a = 0; a < 40; a++, at += used) {
+            cr_assert_eq(sscanf(line + at, "%d%n", &value, &used), 1);
+            cr_assert_eq(data_shard_index(s)->attr[i * 40 + a], value);
+        }
+        snprintf(path, sizeof(path), "%s/img_align_celeba/%s", p.src, name);
+        check_bytes(path, s, i);
+    }
+    fclose(list);
+    cr_assert(rows == data_folder_count(f) && rows == number(report, "records"));
+    data_folder_close(f);
+    json_decref(report);
+    support_remove(p.top);
+}
+
+// AffectNet: its own order of expressions here, independent of the importer's table.
+Test(generated, affectnet)
+{
+    static const char *const list[] = {"training", "validation"};
+    static const int8_t ours[] = {0, 4, 5,  6,  3, 2,
+                                  1, 7, -1, -1, -1}; // Neutral Happy Sad Surprise Fear Disgust Anger ...
+    json_t *report;
+    place p = import_generated("affectnet", &report);
+    int64_t rows = 0;
+    for (int k = 0; k < 2; k++) {
+        char path[900], line[8000];
+        data_folder *f;
+        must(data_folder_open(&f, p.out, k ? "validation" : "train", 0, "image"));
+        snprintf(path, sizeof(path), "%s/Manually_Annotated/Manually_Annotated_file_lists/%s.csv", p.src, list[k]);
+        FILE *csv = fopen(path, "r");
+        cr_assert(csv && next_line(csv, line, sizeof(line)));
+        for (int64_t i = 0; next_line(csv, line, sizeof(line)); i++, rows++) {
+            int64_t r;
+            const data_shard *s = data_folder_at(f, i, &r);
+            char *arousal = strrchr(line, ',');
+            *arousal++ = 0;
+            char *valence = strrchr(line, ',');
+            *valence++ = 0;
+            char *expression = strrchr(line, ',') + 1;
+            *strchr(line, ',') = 0;
+            cr_assert_str_eq(data_shard_name(s, r), line);
+            cr_assert_eq(data_shard_index(s)->expr[r], ours[atoi(expression)]);
+            double v = atof(valence), a = atof(arousal);
+            cr_assert(same(data_shard_index(s)->va[2 * r], v == -2 ? NAN : v));
+            cr_assert(same(data_shard_index(s)->va[2 * r + 1], a == -2 ? NAN : a));
+            snprintf(path, sizeof(path), "%s/Manually_Annotated/Manually_Annotated_Images/%.200s", p.src, line);
+            check_bytes(path, s, r);
+        }
+        fclose(csv);
+        data_folder_close(f);
+    }
+    cr_assert(rows == number(report, "records") && rows == number(report, "rows"));
+    json_decref(report);
+    support_remove(p.top);
+}
