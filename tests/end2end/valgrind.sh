@@ -12,7 +12,8 @@ code=$?
 [ $code = 0 ] || wrong "ended with $code"
 [ "$(ls "$work"/valgrind.* | wc -l)" = 2 ] || wrong "not 2 ranks under valgrind"
 for log in "$work"/valgrind.*; do
-  [ ! -s "$log" ] || { wrong "valgrind complains"; head -n 60 "$log"; }
+  # Lines of "--" only say which system calls this valgrind does not know.
+  ! grep -q '^==' "$log" || { wrong "valgrind complains"; grep '^==' "$log" | head -n 60; }
 done
 [ -f "$(model finetune 1)" ] || wrong "no checkpoint"
 done_with
