@@ -15,7 +15,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, HISTORY = 32, STEP_FACTOR = 10, LINGER_MS = 1000 };
+enum { TICK_MS = 250, HISTORY = 32, STEP_FACTOR = 10, LINGER_MS = 1000, REPORT_MS = 3000 };
+enum { NOBODY, WRITING, WRITTEN };
 static const int64_t second = 1000000000;
 
 struct dist_watchdog {
@@ -30,7 +31,7 @@ struct dist_watchdog {
     pid_t launcher;         // 0: none
     _Atomic int64_t phase, step, since_ns;
     _Atomic int64_t moved_ns, deadline_ns; // the last sign of life, and when the next must have come
-    _Atomic int reporting;                 // a report is being written: by one thread, once
+    _Atomic int reporting;                 // the report is written once, by whichever thread comes first
     int64_t steps[HISTORY], n_steps;       // durations, of the main thread
 };
 
@@ -104,9 +105,12 @@ static int find_suspect(dist_comm *c)
 
 static void leave_report(dist_watchdog *w, const char *kind, int suspect, const char *text)
 {
-    if (atomic_exchange(&w->reporting, 1))
-        for (;;) // the other thread is at it and ends the process
-            pause();
+    int none = NOBODY;
+    if (!atomic_compare_exchange_strong(&w->reporting, &none, WRITING)) {
+        for (int ms = 0; w->reporting == WRITING && ms < REPORT_MS; ms += 10) // the other thread is at it
+            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+        return;
+    }
     int64_t now = dist_now_ns();
     dist_report r = {.comm = w->comm,
                      .kind = kind,
@@ -119,6 +123,7 @@ static void leave_report(dist_watchdog *w, const char *kind, int suspect, const 
                      .main = w->main,
                      .attempt = w->attempt};
     dist__report_write(&r, w->faults);
+    w->reporting = WRITTEN;
 }
 
 // For dist_abort: this rank's collective failed, or was left because another rank gave up.
