@@ -9,7 +9,7 @@ done
 first=$(cut -d' ' -f2 "$(run_folder hang)/attempt-000001")
 parent=$(sed -n 's/^PPid:[^0-9]*//p' "/proc/$first/status")
 ranks=$(cat "/proc/$parent/task/$parent/children")
-for rank in $ranks; do last=$rank; done
+for rank in $ranks; do [ "$rank" = "$first" ] || last=$rank; done
 kill -STOP "$last"
 wait $!
 code=$?
