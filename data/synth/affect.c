@@ -10,13 +10,13 @@
 static const float table[DATA_EXPRESSIONS][DATA__DRIVES] = {
     // 1    2     4     6     7     10    12    15    23    24    25    26    5     9     17    20    skew
     {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},                      // Neutral
-    {0, 0, 1, 0, .80f, .35f, 0, 0, .90f, .45f, 0, 0, .30f, 0, .30f, 0, 0},    // Anger
-    {0, 0, .55f, .30f, .60f, 1, 0, .40f, 0, 0, .35f, 0, 0, 1, .50f, 0, 0},    // Disgust
-    {.75f, .75f, .60f, 0, 0, 0, 0, 0, 0, 0, .80f, .45f, .90f, 0, 0, .90f, 0}, // Fear
-    {0, 0, 0, .95f, .35f, 0, 1, 0, 0, 0, .75f, 0, 0, 0, 0, 0, 0},             // Happiness
-    {.95f, 0, .55f, 0, .10f, 0, 0, .95f, 0, .35f, 0, 0, 0, 0, .60f, 0, 0},    // Sadness
+    {0, 0, 1, 0, .85f, .35f, 0, 0, .95f, .60f, 0, 0, .30f, 0, .30f, 0, 0},    // Anger
+    {0, 0, .60f, .60f, .60f, 1, 0, .65f, 0, 0, .35f, 0, 0, 1, .50f, 0, 0},    // Disgust
+    {.80f, .75f, .60f, 0, 0, 0, 0, 0, 0, 0, .85f, .65f, .90f, 0, 0, .90f, 0}, // Fear
+    {0, 0, 0, 1, .45f, 0, 1, 0, 0, 0, .80f, 0, 0, 0, 0, 0, 0},                // Happiness
+    {.95f, 0, .55f, 0, 0, 0, 0, .95f, 0, .35f, 0, 0, 0, 0, .60f, 0, 0},       // Sadness
     {.90f, .95f, 0, 0, 0, 0, 0, 0, 0, 0, .95f, .95f, .90f, 0, 0, 0, 0},       // Surprise
-    {0, .60f, 0, 0, 0, 0, .30f, 0, .50f, .85f, 0, 0, 0, 0, .40f, 0, 1},       // Other
+    {0, .60f, 0, 0, 0, 0, .62f, 0, .62f, .90f, 0, 0, 0, 0, .40f, 0, 1},       // Other
 };
 
 // Valence and arousal of each expression at full intensity. Arousal is mostly its own process, so that the face, which
@@ -25,7 +25,7 @@ static const double centroid[DATA_EXPRESSIONS][2] = {{0, 0},     {-.45, .20},  {
                                                      {.55, .15}, {-.45, -.25}, {.10, .25},  {.10, -.10}};
 
 // Threshold of each action unit's own events on N(0, 1) noise: rare for what expressions use often.
-static const double event_threshold[DATA_AUS] = {2.6, 1.8, 1.8, 1.4, 1.7, 1.4, 1.5, 1.5, 1.3, 1.5, 2.1, 1.4};
+static const double event_threshold[DATA_AUS] = {2.6, 2.2, 2.2, 1.8, 2.0, 1.6, 1.8, 1.8, 1.9, 1.9, 2.4, 1.8};
 
 enum { // channels of the smooth noise
     OWN = 0,
@@ -35,8 +35,8 @@ enum { // channels of the smooth noise
     AU_NOISE = 24
 };
 
-static const double segment_s = 1.5; // mean length of an expression
-static const double ramp_s = 0.25;   // fading in and out
+static const double segment_s = 1.6; // mean length of an expression
+static const double ramp_s = 0.20;   // fading in and out
 static const double knot_s = 0.85;   // knots of the own processes: their correlation falls to 1/e at 1 s
 static const double event_knot_s = 0.5;
 static const double au_noise = 0.06;

@@ -82,10 +82,10 @@ MN_SIMD static void blend_plain_row(float *restrict pixel, const float *restrict
         pixel[i] += alpha[i] * (colour - pixel[i]);
 }
 
-MN_SIMD static void shade_row(float *restrict pixel, const float *restrict amount, int n)
+MN_SIMD static void shade_row(float *restrict pixel, const float *restrict amount, int n, float tint)
 {
     for (int i = 0; i < n; i++)
-        pixel[i] *= 1 + amount[i];
+        pixel[i] *= 1 + tint * amount[i];
 }
 
 static void blend(data__canvas *c, const extent *e, int y, data__colour colour, int lit)
@@ -99,11 +99,11 @@ static void blend(data__canvas *c, const extent *e, int y, data__colour colour, 
     }
 }
 
-static void shade(data__canvas *c, const extent *e, int y)
+static void shade(data__canvas *c, const extent *e, int y, data__colour tint)
 {
     size_t at = (size_t)y * (size_t)c->width + (size_t)e->x0;
     for (int k = 0; k < 3; k++)
-        shade_row(c->plane[k] + at, c->row, e->x1 - e->x0);
+        shade_row(c->plane[k] + at, c->row, e->x1 - e->x0, tint.rgb[k]);
 }
 
 // Distance to an ellipse's edge, inside positive: (1 - F) / |grad F|.
@@ -225,7 +225,7 @@ void data__paint_band(data__canvas *c, const data__frame *f, const data__band *s
     }
 }
 
-void data__shade_ellipse(data__canvas *c, const data__frame *f, const data__ellipse *s, float amount)
+void data__shade_ellipse(data__canvas *c, const data__frame *f, const data__ellipse *s, float amount, data__colour tint)
 {
     extent e = cover(c, f, s->u0, s->v0, s->a, s->b);
     for (int y = e.y0; y < e.y1; y++) {
@@ -233,16 +233,16 @@ void data__shade_ellipse(data__canvas *c, const data__frame *f, const data__elli
         r.u -= s->u0;
         r.v -= s->v0;
         bump_row(c->row, e.x1 - e.x0, r, 1 / s->a, 1 / s->b, amount);
-        shade(c, &e, y);
+        shade(c, &e, y, tint);
     }
 }
 
-void data__shade_band(data__canvas *c, const data__frame *f, const data__band *s, float amount)
+void data__shade_band(data__canvas *c, const data__frame *f, const data__band *s, float amount, data__colour tint)
 {
     extent e = cover_band(c, f, s);
     for (int y = e.y0; y < e.y1; y++) {
         furrow_row(c->row, e.x1 - e.x0, row_ray(f, e.x0, y), s, amount);
-        shade(c, &e, y);
+        shade(c, &e, y, tint);
     }
 }
 

@@ -53,10 +53,12 @@ void data__paint_ring(data__canvas *c, const data__frame *f, const data__ellipse
 void data__paint_band(data__canvas *c, const data__frame *f, const data__band *s, data__colour colour, float alpha,
                       int lit);
 void data__paint_head(data__canvas *c, const data__frame *f, const data__head *s, data__colour colour);
-// Multiplies colours by 1 + amount (1 - r^2)^2 inside the ellipse: a soft bump (> 0) or hollow (< 0).
-void data__shade_ellipse(data__canvas *c, const data__frame *f, const data__ellipse *s, float amount);
+// Multiplies colours by 1 + tint * amount (1 - r^2)^2 inside the ellipse: a soft bump (> 0) or hollow (< 0), coloured
+// where the parts of the tint differ (skin that is pressed or stretched reddens or pales).
+void data__shade_ellipse(data__canvas *c, const data__frame *f, const data__ellipse *s, float amount,
+                         data__colour tint);
 // The same across a band: a furrow, darkest along its middle line.
-void data__shade_band(data__canvas *c, const data__frame *f, const data__band *s, float amount);
+void data__shade_band(data__canvas *c, const data__frame *f, const data__band *s, float amount, data__colour tint);
 // Sets the light inside the head: ambient + diffuse * max(0, normal . direction), the head taken as an ellipsoid.
 void data__light_head(data__canvas *c, const data__frame *f, const data__head *s, const float direction[3],
                       float ambient, float diffuse);

@@ -13,6 +13,10 @@ static float positive(float x)
     return x > 0 ? x : 0;
 }
 
+// Where skin is folded it reddens, where it is pushed up it flushes, where it is pressed it pales.
+static const data__colour shadow_only = {{1, 1, 1}}, folded = {{0.6f, 1.2f, 1.1f}}, flushed = {{0.9f, -0.45f, -0.2f}},
+                          pressed = {{0.5f, 1.1f, 1.4f}};
+
 // A line of the skin: `length` long and `width` wide around (x, y), bent by `bend`, dark for amount < 0.
 static void furrow(const data__rig *g, float x, float y, float angle, int side, float length, float width, float bend,
                    float amount)
@@ -20,14 +24,14 @@ static void furrow(const data__rig *g, float x, float y, float angle, int side, 
     if (fabsf(amount) < 0.01f) return;
     data__frame f = data__rig_frame(g, x, y, angle, side);
     data__band b = {.half = length / 2, .top = {-width / 2, 0, bend, 0, 0}, .bottom = {width / 2, 0, bend, 0, 0}};
-    data__shade_band(g->canvas, &f, &b, amount);
+    data__shade_band(g->canvas, &f, &b, amount, folded);
 }
 
-static void bump(const data__rig *g, float x, float y, float a, float b, float amount)
+static void bump(const data__rig *g, float x, float y, float a, float b, float amount, data__colour tint)
 {
     if (fabsf(amount) < 0.01f) return;
     data__frame f = data__rig_frame(g, x, y, 0, 1);
-    data__shade_ellipse(g->canvas, &f, &(data__ellipse){0, 0, a, b}, amount);
+    data__shade_ellipse(g->canvas, &f, &(data__ellipse){0, 0, a, b}, amount, tint);
 }
 
 // ---- Behind and around the face
@@ -81,15 +85,15 @@ static void shade_upper(const data__rig *g)
     float brow_y = p->eye_y - p->brow_gap, raised = d[DATA__AU1] > d[DATA__AU2] ? d[DATA__AU1] : d[DATA__AU2];
     for (int i = 0; i < 3; i++) { // forehead: across when raised
         float y = brow_y - 0.13f - 0.085f * (float)i;
-        float strength = 0.30f * positive(raised - 0.2f) + 0.08f * p->age_lines;
-        furrow(g, 0, y, 0, 1, d[DATA__AU2] > 0.3f ? 0.8f : 0.42f, 0.035f, -0.02f, -strength);
+        float strength = 0.5f * positive(raised - 0.2f) + 0.08f * p->age_lines;
+        furrow(g, 0, y, 0, 1, d[DATA__AU2] > 0.3f ? 0.8f : 0.42f, 0.05f, -0.02f, -strength);
     }
     for (int side = -1; side <= 1; side += 2) {
         float s = (float)side;
         furrow(g, s * 0.055f, brow_y + 0.01f, 1.45f, side, 0.24f, 0.065f, 0.01f, -0.6f * d[DATA__AU4]);
-        bump(g, s * p->eye_x, p->eye_y, 0.27f, 0.17f, -0.14f); // socket
+        bump(g, s * p->eye_x, p->eye_y, 0.27f, 0.17f, -0.14f, shadow_only); // socket
         // Cheek raised: the apple catches light, a bag under the eye and crow's feet.
-        bump(g, s * 0.40f, 0.22f - 0.05f * d[DATA__AU6], 0.22f, 0.15f, p->cheek + 0.36f * d[DATA__AU6]);
+        bump(g, s * 0.40f, 0.22f - 0.05f * d[DATA__AU6], 0.22f, 0.15f, p->cheek + 0.36f * d[DATA__AU6], flushed);
         furrow(g, s * p->eye_x, p->eye_y + 0.135f, 0, side, 0.38f, 0.08f, -0.05f, -0.45f * d[DATA__AU6]);
         for (int i = -1; i <= 1; i++)
             furrow(g, s * (p->eye_x + 0.27f), p->eye_y + 0.055f * (float)i, 0.35f * (float)i, side, 0.18f, 0.036f, 0,
@@ -108,15 +112,15 @@ static void shade_lower(const data__rig *g)
     for (int side = -1; side <= 1; side += 2) {
         float s = (float)side;
         furrow(g, s * (0.5f * (p->nose_half + corner) + 0.055f), 0.5f * (p->nose_y + p->mouth_y) - 0.03f, 1.15f, side,
-               0.42f, 0.06f, -0.03f, -data__limit(fold, 0, 0.6f));
-        furrow(g, s * (corner + 0.03f), p->mouth_y + 0.11f, 1.3f, side, 0.2f, 0.05f, 0,
-               -0.42f * d[DATA__AU15] - 0.08f * p->age_lines);
-        bump(g, s * 0.30f, p->mouth_y + 0.02f, 0.12f, 0.12f, 0.10f * d[DATA__AU24] - 0.16f * d[DATA__AU23]);
+               0.42f, 0.08f, -0.03f, -data__limit(fold, 0, 0.6f));
+        furrow(g, s * (corner + 0.03f), p->mouth_y + 0.11f, 1.3f, side, 0.24f, 0.08f, 0,
+               -0.6f * d[DATA__AU15] - 0.08f * p->age_lines);
+        bump(g, s * 0.30f, p->mouth_y + 0.02f, 0.12f, 0.12f, 0.10f * d[DATA__AU24] - 0.16f * d[DATA__AU23], pressed);
     }
-    bump(g, 0, p->mouth_y - 0.115f, 0.20f, 0.06f, 0.34f * d[DATA__AU24]);
-    bump(g, 0, p->mouth_y + 0.125f, 0.20f, 0.06f, 0.34f * d[DATA__AU24]);
+    bump(g, 0, p->mouth_y - 0.115f, 0.20f, 0.06f, 0.34f * d[DATA__AU24], pressed);
+    bump(g, 0, p->mouth_y + 0.125f, 0.20f, 0.06f, 0.34f * d[DATA__AU24], pressed);
     float chin = p->mouth_y + 0.24f + 0.12f * d[DATA__AU26];
-    bump(g, 0, chin, 0.18f, 0.11f, 0.08f + 0.16f * d[DATA__AU17]);
+    bump(g, 0, chin, 0.18f, 0.11f, 0.08f + 0.16f * d[DATA__AU17], folded);
     furrow(g, 0, chin - 0.09f, 0, 1, 0.34f, 0.05f, 0.03f, -0.12f - 0.34f * d[DATA__AU17]);
 }
 
@@ -182,10 +186,10 @@ static void paint_nose(const data__rig *g)
     const data__person *p = g->p;
     float y = data__rig_nose(g), half = p->nose_half * (1 + 0.14f * g->d[DATA__AU9]);
     float shadow = g->shot->light[0] > 0 ? -1.0f : 1.0f;
-    bump(g, shadow * half * 0.75f, y - 0.10f, 0.09f, 0.26f, -0.20f); // the side away from the light
-    bump(g, 0, y - 0.14f, 0.06f, 0.24f, 0.12f);                      // the ridge
-    bump(g, 0, y - 0.01f, 0.10f, 0.07f, 0.12f);                      // the tip
-    bump(g, 0, y + 0.075f, half * 1.1f, 0.05f, -0.25f);              // under it
+    bump(g, shadow * half * 0.75f, y - 0.10f, 0.09f, 0.26f, -0.20f, shadow_only); // the side away from the light
+    bump(g, 0, y - 0.14f, 0.06f, 0.24f, 0.12f, shadow_only);                      // the ridge
+    bump(g, 0, y - 0.01f, 0.10f, 0.07f, 0.12f, shadow_only);                      // the tip
+    bump(g, 0, y + 0.075f, half * 1.1f, 0.05f, -0.25f, shadow_only);              // under it
     for (int side = -1; side <= 1; side += 2) {
         data__frame f = data__rig_frame(g, (float)side * half * 0.5f, y + 0.04f, 0.25f, side);
         data__paint_ellipse(g->canvas, &f, &(data__ellipse){0, 0, 0.040f, 0.022f}, times(p->skin, 0.28f), 0.9f, 1);
@@ -208,12 +212,12 @@ static data__band between(const data__mouth *m, const float top[5], const float 
 static void paint_mouth(const data__rig *g)
 {
     const data__person *p = g->p;
-    static const data__colour inside = {{0.16f, 0.05f, 0.05f}}, teeth = {{0.93f, 0.91f, 0.86f}},
+    static const data__colour inside = {{0.26f, 0.05f, 0.06f}}, teeth = {{0.93f, 0.91f, 0.86f}},
                               tongue = {{0.62f, 0.25f, 0.25f}};
     data__mouth m = data__rig_mouth(g);
     data__frame f = data__rig_frame(g, m.x, m.y, 0, 1);
     data__canvas *c = g->canvas;
-    bump(g, 0, m.y + m.lower[0] + 0.045f, 0.22f, 0.06f, -0.2f);
+    bump(g, 0, m.y + m.lower[0] + 0.045f, 0.22f, 0.06f, -0.2f, shadow_only);
     if (p->beard == DATA__MOUSTACHE || p->beard == DATA__FULL_BEARD) {
         data__band b = between(&m, m.upper, m.upper, 0.085f, 0);
         b.top[2] += 0.085f;

@@ -55,7 +55,7 @@ static data__colour stand_out(data__colour c, data__colour skin, float least)
 static void draw_colours(mn_stream_rng *r, data__person *p)
 {
     static const data__colour pale = {{0.93f, 0.77f, 0.68f}}, olive = {{0.74f, 0.54f, 0.41f}},
-                              dark = {{0.36f, 0.23f, 0.17f}};
+                              dark = {{0.43f, 0.29f, 0.22f}};
     static const data__colour hair[5] = {{{0.07f, 0.06f, 0.06f}},
                                          {{0.30f, 0.18f, 0.10f}},
                                          {{0.80f, 0.65f, 0.38f}},
@@ -138,7 +138,7 @@ static void draw_light(mn_stream_rng *r, data__shot *s)
     s->light[2] = z / length;
     s->ambient = between(r, 0.35f, 0.65f);
     s->diffuse = 1.02f - s->ambient + between(r, -0.1f, 0.15f);
-    float gain = between(r, 0.75f, 1.15f), warm = between(r, -0.06f, 0.06f);
+    float gain = between(r, 0.82f, 1.15f), warm = between(r, -0.06f, 0.06f);
     s->gain[0] = gain * (1 + warm);
     s->gain[1] = gain;
     s->gain[2] = gain * (1 - warm);
@@ -152,7 +152,7 @@ static void draw_background(mn_stream_rng *r, data__shot *s)
     float grey = between(r, 0.1f, 0.8f);
     for (int i = 0; i < 4; i++)
         for (int k = 0; k < 3; k++)
-            s->corner[i].rgb[k] = grey + between(r, -0.22f, 0.22f);
+            s->corner[i].rgb[k] = grey + between(r, -0.12f, 0.12f);
     s->cells = 4 + (int)mn_rng_below(r, 10);
     s->clutter = between(r, 0.04f, 0.2f);
 }
@@ -180,13 +180,13 @@ void data__shot_make(uint64_t key, uint64_t row, double seconds, int width, int 
     double move[5];
     for (uint32_t k = 0; k < 5; k++)
         move[k] = data__smooth(key ^ 0x905eu, row, k, seconds / 1.5);
-    out->yaw = between(&r, -0.30f, 0.30f) + 0.15f * (float)move[YAW];
+    out->yaw = between(&r, -0.24f, 0.24f) + 0.13f * (float)move[YAW];
     out->pitch = between(&r, -0.18f, 0.18f) + 0.07f * (float)move[PITCH];
     out->roll = between(&r, -0.15f, 0.15f) + 0.06f * (float)move[ROLL];
     float side = (float)(width < height ? width : height);
-    out->unit = side * between(&r, 0.41f, 0.53f);
-    out->cx = (float)width * 0.5f + side * (between(&r, -0.06f, 0.06f) + 0.015f * (float)move[MOVE_X]);
-    out->cy = (float)height * 0.49f + side * (between(&r, -0.06f, 0.06f) + 0.015f * (float)move[MOVE_Y]);
+    out->unit = side * between(&r, 0.44f, 0.55f);
+    out->cx = (float)width * 0.5f + side * (between(&r, -0.07f, 0.07f) + 0.015f * (float)move[MOVE_X]);
+    out->cy = (float)height * 0.49f + side * (between(&r, -0.07f, 0.07f) + 0.015f * (float)move[MOVE_Y]);
     out->blink = blink_at(key ^ 0x905eu, row, seconds);
     out->background_key = key ^ (row * 0x9e3779b97f4a7c15u);
     out->grain_key = out->background_key + (uint64_t)(int64_t)(seconds * 1e6);
