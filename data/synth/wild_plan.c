@@ -104,8 +104,10 @@ static void name_subjects(planner *p, data__wild_video *w)
 {
     static const char *const pairs[3][2] = {{"_left", "_right"}, {"", "_right"}, {"_left", ""}};
     const char *const *suffix = pairs[chance(p, 0.25) ? 1 + mn_rng_below(&p->rng, 2) : 0];
+    char name[sizeof w->name]; // a copy: the compiler cannot see that the members do not overlap
+    memcpy(name, w->name, sizeof name);
     for (int k = 0; k < w->subjects; k++)
-        snprintf(w->subject[k].name, sizeof w->subject[k].name, "%.60s%s", w->name, w->subjects == 2 ? suffix[k] : "");
+        snprintf(w->subject[k].name, sizeof w->subject[k].name, "%.60s%s", name, w->subjects == 2 ? suffix[k] : "");
 }
 
 static void choose_subject(planner *p, const data__wild_video *w, int k, data__wild_subject *s)
