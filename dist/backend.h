@@ -86,7 +86,8 @@ struct dist_comm {
     void (*report)(void *watchdog, const char *text);
     void (*alive)(void *watchdog);
     void *watchdog;
-    int lost; // a collective failed because of other ranks
+    int64_t waited_ns; // for other ranks, since the start
+    int lost;          // a collective failed because of other ranks
 };
 
 // One round of at most DIST_SLOT_BYTES from every rank, which all must enter with the same op, count and aux. Then

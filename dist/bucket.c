@@ -201,6 +201,7 @@ mn_err dist_buckets_wait(dist_buckets *b, dist_control *sum)
     b->ready = b->summed = b->sent = b->published = b->copied = 0;
     b->last_busy_ns = b->busy_ns;
     b->last_waiting_ns = b->waiting_ns;
+    b->comm->waited_ns += b->waiting_ns;
     b->busy_ns = b->waiting_ns = 0;
     return MN_OK;
 }

@@ -107,9 +107,11 @@ static mn_err round_on_board(dist_comm *c, const dist_call *call, const void *mi
     own->call = *call;
     if (bytes) memcpy(own->payload, mine, bytes);
     atomic_store_explicit(&own->round, c->round, memory_order_release);
+    int64_t start = dist_now_ns();
     for (int r = 0; r < c->at.world; r++)
         for (dist_wait w = {0}; atomic_load_explicit(&slots[r].round, memory_order_acquire) != c->round;)
             MN_TRY(dist__wait(c, &w));
+    c->waited_ns += dist_now_ns() - start;
     for (int r = 0; r < c->at.world; r++) // only now: who leaves early would break the promise above
         if (memcmp(&slots[r].call, call, sizeof *call) != 0)
             return out_of_order(c, r, call, mine, &slots[r].call, slots[r].payload);
@@ -128,7 +130,9 @@ static mn_err round_on_backend(dist_comm *c, const dist_call *call, const void *
     message m = {.call = *call};
     int small = bytes <= sizeof m.payload;
     if (small && bytes) memcpy(m.payload, mine, bytes);
+    int64_t start = dist_now_ns();
     MN_TRY(c->backend->allgather(c, &m, sizeof m, c->gathered));
+    c->waited_ns += dist_now_ns() - start; // small messages: what takes time is that others come late
     const message *all = (const message *)c->gathered;
     for (int r = 0; r < c->at.world; r++)
         if (memcmp(&all[r].call, call, sizeof *call) != 0)

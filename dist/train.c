@@ -4,6 +4,7 @@
 #include "dist/ckpt.h"
 #include "dist/handshake.h"
 #include "dist/machine.h"
+#include "dist/pace.h"
 #include "dist/progress.h"
 #include "dist/run.h"
 #include "dist/signal.h"
@@ -39,6 +40,7 @@ typedef struct loop {
     dist_ckpt *ckpt; // rank 0 only
     dist_progress *progress;
     dist_watchdog *watchdog;
+    dist_pace pace;
     dist_state state;
     int64_t steps, per_epoch, saved_step;
     int skips, stop, no_time;
@@ -355,6 +357,7 @@ static mn_err train_step(loop *l)
     MN_TRY(err);
     l->step_s = mn_seconds() - begin;
     l->state.step++;
+    MN_TRY(dist_pace_step(&l->pace, l->comm));
     return report_step(l);
 }
 

@@ -5,6 +5,7 @@
 // The job "trains": steps with gradients in buckets, a control word and a watchdog with short deadlines.
 #include "dist/bucket.h"
 #include "dist/handshake.h"
+#include "dist/pace.h"
 #include "dist/signal.h"
 #include "dist/watchdog.h"
 
@@ -26,6 +27,7 @@ typedef struct job {
     dist_window *window;
     dist_buckets *buckets;
     dist_watchdog *dog;
+    dist_pace pace;
     float *grad;
     const char *what, *dir;
 } job;
@@ -93,6 +95,8 @@ static mn_err train(job *j)
     for (int64_t n = 0; n < (is(j, "cut") ? 100 * STEPS : STEPS); n++) {
         dist_control sum;
         MN_TRY(step(j, n, &sum));
+        MN_TRY(dist_pace_step(&j->pace, j->comm));
+        if (is(j, "slow") && dist_rank(j->comm) == 1) sleep_ms(30);
         sleep_ms(slow ? 100 : 10);
         if (sum.stop <= 0) continue;
         printf("rank %d stops at step %lld, no time on %g ranks\n", dist_rank(j->comm), (long long)n,
