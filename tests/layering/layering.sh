@@ -45,7 +45,8 @@ prefix() {
   [ -z "$out" ] || fail "lib$1 exports names without its prefix: $(echo $out)"
 }
 prefix mn 'mn_'
-prefix nn 'nn_'
+# nn/onednn_pool.c stands in for the C++ allocator under oneDNN, so that a step allocates nothing.
+prefix nn 'nn_|Znwm$|ZdlPvm?$'
 prefix data 'data_'
 prefix dist 'dist_'
 [ "$bad" = 0 ] && echo "layering: ok"
