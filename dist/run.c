@@ -21,7 +21,7 @@ struct dist_run {
 
 static mn_err make_folders(const dist_run *r)
 {
-    static const char *const parts[] = {"", "/ckpt", "/faults", "/tb"};
+    static const char *const parts[] = {"", "/ckpt", "/faults"};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         char *path = mn_sprintf("%s%s", r->folder, parts[i]);
         mn_err e = mn_dir_make(path);
