@@ -25,6 +25,7 @@ typedef struct attention_attr {
 typedef struct state {
     int64_t rows, heads, size, channels, queries, keys;
     float scale, drop;
+    int threads;              // that have tiles
     size_t head_bytes, bytes; // of one thread: its tiles, and with the dropout mask of a block
 } state;
 
@@ -151,7 +152,7 @@ static mn_err forward(const nn_call *c)
     const state *s = c->node->state;
     const nn__head_cfg cfg = head_cfg(c->node, s, 0);
 
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int64_t task = 0; task < s->rows * s->heads; task++) {
         nn__head h;
         (void)nn__head_place(&h, &cfg, memory_of(c, s));
@@ -166,7 +167,7 @@ static mn_err backward(const nn_call *c)
     const nn__head_cfg cfg = head_cfg(c->node, s, 1);
 
     if (nn__no_gradient(c)) return MN_OK;
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int64_t task = 0; task < s->rows * s->heads; task++) {
         nn__head h;
         (void)nn__head_place(&h, &cfg, memory_of(c, s));
@@ -189,12 +190,13 @@ static mn_err prepare(nn_node *n)
     s->heads = a->heads;
     s->channels = mn_last(n->out[0]->shape);
     s->size = s->channels / s->heads;
+    s->threads = omp_get_max_threads();
     s->scale = 1 / sqrtf((float)s->size);
     s->drop = n->mode == NN_TRAIN ? (float)a->drop : 0;
     const nn__head_cfg cfg = head_cfg(n, s, n->grad_in != 0);
     s->head_bytes = nn__head_place(&none, &cfg, NULL);
     s->bytes = s->head_bytes + (s->drop > 0 ? (size_t)(s->keys * nn__pad16(cfg.queries)) * sizeof(float) : 0);
-    n->work_bytes = s->bytes * (size_t)omp_get_max_threads();
+    n->work_bytes = s->bytes * (size_t)s->threads;
     return MN_OK;
 }
 

@@ -27,6 +27,7 @@ typedef struct state {
     int64_t blocks;                                       // of (row, window) pairs
     int64_t padded;                                       // tokens, to whole registers
     float scale;
+    int threads;          // that have tiles
     int32_t *index;       // (windows, tokens): position in the map
     int32_t *label;       // (windows, padded): region of the shifted map; keys of another region are masked
     unsigned char *mixed; // (windows): more than one label
@@ -179,7 +180,7 @@ static mn_err forward(const nn_call *c)
     const nn__head_cfg cfg = head_cfg(c->node, s, 0);
 
     expand_bias(c, s);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int64_t task = 0; task < s->blocks * s->heads; task++) {
         const int64_t block = task / s->heads, head = task % s->heads;
         nn__head h = head_of(c, s, &cfg);
@@ -197,7 +198,7 @@ static mn_err backward(const nn_call *c)
 
     if (nn__no_gradient(c)) return MN_OK;
     expand_bias(c, s);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) num_threads(s->threads)
     for (int64_t task = 0; task < s->blocks * s->heads; task++) {
         const int64_t block = task / s->heads, head = task % s->heads;
         nn__head h = head_of(c, s, &cfg);
@@ -260,6 +261,7 @@ static mn_err prepare(nn_node *n)
     s->size = s->channels / s->heads;
     s->padded = nn__pad16(s->tokens);
     s->blocks = nn__blocks(s->rows * s->windows);
+    s->threads = omp_get_max_threads();
     s->scale = 1 / sqrtf((float)s->size);
     s->index = mn_calloc((size_t)(s->windows * s->tokens), sizeof *s->index);
     s->label = mn_calloc((size_t)(s->windows * s->padded), sizeof *s->label);
@@ -274,7 +276,7 @@ static mn_err prepare(nn_node *n)
     const nn__head_cfg cfg = head_cfg(n, s, n->grad_in != 0);
     nn__head none;
     s->tile_bytes = nn__head_place(&none, &cfg, NULL);
-    n->work_bytes = s->at_tiles + s->tile_bytes * (size_t)omp_get_max_threads();
+    n->work_bytes = s->at_tiles + s->tile_bytes * (size_t)s->threads;
     return MN_OK;
 }
 

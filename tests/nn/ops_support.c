@@ -189,8 +189,9 @@ static void fill_input(const ops_bench *b, int k, int round)
     snprintf(name, sizeof name, "in%d", k);
     void *p = nn_graph_input(b->graph, name, &bytes);
     if (!p) return; // nothing in the graph reads it
-    for (int64_t i = 0; i < mn_count(in->shape); i++) {
-        const float v = rounded(input_value(in, 100 + (uint64_t)k, i), round);
+    const int64_t count = mn_count(b->in[k]->shape), skipped = mn_count(in->shape) - count;
+    for (int64_t i = 0; i < count; i++) {
+        const float v = rounded(input_value(in, 100 + (uint64_t)k, skipped + i), round);
         if (b->in[k]->dtype == MN_F32)
             ((float *)p)[i] = v;
         else if (b->in[k]->dtype == MN_BF16)
@@ -227,8 +228,10 @@ static void build(ops_bench *b, const ops_cfg *cfg)
     char name[16];
 
     for (int k = 0; k < ops_count(b->row); k++) {
+        mn_shape shape = b->row->in[k].shape;
         snprintf(name, sizeof name, "in%d", k);
-        b->in[k] = nn_input(b->graph, name, input_type(&b->row->in[k], cfg->dtype), b->row->in[k].shape);
+        shape.d[0] -= cfg->skip;
+        b->in[k] = nn_input(b->graph, name, input_type(&b->row->in[k], cfg->dtype), shape);
         if (b->row->in[k].grad) nn_want_grad(b->graph, b->in[k]);
     }
     b->out[0] = b->row->build(b->graph, b->in);
@@ -240,7 +243,7 @@ static void build(ops_bench *b, const ops_cfg *cfg)
 
 void ops_open(ops_bench *b, const ops_row *row, const ops_cfg *cfg)
 {
-    *b = (ops_bench){.row = row, .params = nn_params_new(5), .dtype = cfg->dtype};
+    *b = (ops_bench){.row = row, .params = nn_params_new(5), .dtype = cfg->dtype, .skip = cfg->skip};
     b->graph = nn_graph_new(b->params, &(nn_graph_cfg){.mode = cfg->mode, .dtype = cfg->dtype, .seed = 9});
     build(b, cfg);
     cr_assert_eq(nn_params_layout(b->params, b->graph, &(nn_layout_cfg){.dtype = cfg->dtype}), MN_OK, "%s: %s",
@@ -261,7 +264,7 @@ void ops_close(ops_bench *b)
 
 double ops_run(ops_bench *b)
 {
-    const nn_tick tick = {.step = 3, .first_row = 5, .rows = b->row->in[0].shape.d[0]};
+    const nn_tick tick = {.step = 3, .first_row = 5 + b->skip, .rows = b->in[0]->shape.d[0]};
 
     cr_assert_eq(nn_graph_run(b->graph, &tick), MN_OK, "%s: %s", b->row->name, mn_errmsg());
     return *(const double *)nn_graph_buffer(b->graph, "loss", NULL, NULL);

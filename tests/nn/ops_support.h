@@ -38,6 +38,7 @@ typedef struct ops_row {
     mn_shape out;        // of the tensor that build returns
     int scalar;          // out is a loss: f64 scalar
     int differs_in_eval; // another result without training: dropout, batch statistics
+    int couples_rows;    // a row of the batch depends on the others: batch statistics
     // Relative L2 error of a gradient against finite differences in f32 (0: 5e-4), and of value and gradients in bf16
     // against f32 (0: 1e-2). Measured, with a margin of about 2, and the reason beside it where it is larger.
     double tol, tol_bf16;
@@ -56,14 +57,16 @@ typedef struct ops_bench {
     nn_graph *graph;
     nn_tensor *in[OPS_MAX_IN], *out[2], *loss;
     mn_dtype dtype;
+    int64_t skip;
 } ops_bench;
 
 typedef struct ops_cfg {
     mn_dtype dtype;
     nn_mode mode;
-    int twice;   // built twice over the same inputs and parameters: the second gradient is added to the first
-    int poison;  // nn_graph_poison
-    int rounded; // values of inputs and parameters are representable in bf16
+    int twice;    // built twice over the same inputs and parameters: the second gradient is added to the first
+    int poison;   // nn_graph_poison
+    int rounded;  // values of inputs and parameters are representable in bf16
+    int64_t skip; // leaves the first rows of the batch out; every input has the batch as its first dimension
 } ops_cfg;
 
 // Builds, lays out, plans and fills; reports failures to Criterion.

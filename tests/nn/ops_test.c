@@ -302,6 +302,52 @@ Test(ops, rows_without_weight_do_not_matter)
     }
 }
 
+// --- ranks --------------------------------------------------------------------------------------------------------------
+// Can the batch be cut in two?
+static int rows_apart(const ops_row *row)
+{
+    const int64_t rows = row->in[0].shape.d[0];
+
+    if (row->scalar || row->couples_rows || row->out.d[0] != rows || rows < 2) return 0;
+    for (int k = 0; k < ops_count(row); k++)
+        if (row->in[k].shape.d[0] != rows) return 0;
+    return 1;
+}
+
+static void output_of(const ops_row *row, int64_t skip, results *r)
+{
+    ops_cfg cfg = train_f32;
+    ops_bench b;
+    mn_shape shape;
+    mn_dtype t;
+
+    cfg.skip = skip;
+    ops_open(&b, row, &cfg);
+    (void)ops_run(&b);
+    const void *p = nn_graph_buffer(b.graph, "out", &shape, &t);
+    append(r, p, t, mn_count(shape));
+    ops_close(&b);
+}
+
+// A rank that starts at a later row makes of it what one rank makes of the whole batch: random masks included.
+Test(ops, rows_are_the_same_on_any_rank)
+{
+    int tried = 0;
+
+    for (int i = 0; i < n_ops_rows; i++) {
+        results whole = {0}, rest = {0};
+        if (!rows_apart(&ops_rows[i])) continue;
+        output_of(&ops_rows[i], 0, &whole);
+        output_of(&ops_rows[i], 1, &rest);
+        const double error = ops_distance(rest.v, whole.v + (whole.n - rest.n), rest.n);
+        cr_expect(error <= 1e-6, "%s: rows on another rank differ by %.2e", ops_rows[i].name, error);
+        free(whole.v);
+        free(rest.v);
+        tried++;
+    }
+    cr_expect_gt(tried, 10);
+}
+
 // --- bf16 ---------------------------------------------------------------------------------------------------------------
 static void compare_bf16(const ops_row *row)
 {
