@@ -138,7 +138,11 @@ static const form_row forms[NN_WEIGHTS_FORMS] = {
 };
 // Other signs of our own names: a file may hold one network only.
 static const char *const mien_signs[] = {"wav2vec2.encoder.layers.#.attention.qkv.weight",
-                                         "cca.layers.#.attn.qkv.weight", NULL};
+                                         "cca.layers.#.attn.qkv.weight",
+                                         "head.expr.weight", // of the linear model: nothing else is in its file
+                                         "head.au.weight",
+                                         "head.va.weight",
+                                         NULL};
 
 const char *nn_weights_form_name(nn_weights_form form)
 {

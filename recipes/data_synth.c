@@ -1,6 +1,9 @@
 #include "recipes/data_synth.h"
 
 #include "data/synth/synth.h"
+#include "dist/metrics.h"
+#include "nn/base/file.h"
+#include "nn/base/mem.h"
 
 #include <argp.h>
 #include <errno.h>
@@ -102,12 +105,71 @@ static const struct argp argp = {
     help,
     NULL};
 
+// ---- What could be reached: the scores of an ideal observer (data/synth/synth.h) on the validation videos.
+
+enum { FACE_EXPR, FACE_AU, FACE_VA, VOICE_VA, BOTH_VA, OBSERVERS };
+static const struct observer {
+    const char *name;
+    dist_metric kind;
+} observers[OBSERVERS] = {{"expr_f1_face", DIST_METRIC_EXPR},
+                          {"au_f1_face", DIST_METRIC_AU},
+                          {"ccc_mean_face", DIST_METRIC_VA},
+                          {"ccc_mean_voice", DIST_METRIC_VA},
+                          {"ccc_mean_both", DIST_METRIC_VA}};
+
+static void observe(void *ctx, int64_t subject, const unsigned invalid[DATA_TASKS], const data_synth_truth *t)
+{
+    dist_metrics **m = ctx;
+    float shown[DATA_EXPRESSIONS] = {0}, expr[DATA_EXPRESSIONS] = {0}, weight = invalid[DATA_EXPR] ? 0 : 1;
+    shown[t->face_expr] = expr[t->expr] = 1;
+    dist_metrics_add(m[FACE_EXPR], subject, shown, expr, &weight, 0);
+    float au[DATA_AUS], is[DATA_AUS], labelled[DATA_AUS];
+    for (int k = 0; k < DATA_AUS; k++) {
+        au[k] = t->face_au[k] ? 1 : -1;
+        is[k] = t->au[k];
+        labelled[k] = invalid[DATA_AU] >> k & 1 ? 0 : 1;
+    }
+    dist_metrics_add(m[FACE_AU], subject, au, is, labelled, 1);
+    const double *said[3] = {t->face, t->voice, t->both};
+    float va[2] = {(float)t->valence, (float)t->arousal};
+    weight = invalid[DATA_VA] ? 0 : 1;
+    for (int k = 0; k < 3; k++)
+        dist_metrics_add(m[FACE_VA + k], subject, (float[2]){(float)said[k][0], (float)said[k][1]}, va, &weight, 0);
+}
+
+static mn_err write_oracle(const data_synth_cfg *cfg)
+{
+    data_synth_videos *v;
+    MN_TRY(data_synth_videos_open(&v, cfg));
+    dist_metrics *m[OBSERVERS];
+    int64_t subjects = data_synth_truth_each(v, DATA_SPLIT_VALIDATION, NULL, NULL);
+    for (int k = 0; k < OBSERVERS; k++)
+        m[k] = dist_metrics_new(observers[k].kind, subjects);
+    data_synth_truth_each(v, DATA_SPLIT_VALIDATION, observe, m);
+    data_synth_videos_close(v);
+    char text[1024];
+    int n = snprintf(text, sizeof text, "{\"split\": \"validation\"");
+    for (int k = 0; k < OBSERVERS; k++) {
+        dist_metrics_result r;
+        dist_metrics_compute(m[k], DIST_ZERO_0, 0, &r);
+        n += snprintf(text + n, sizeof text - (size_t)n, ", \"%s\": %.6f", observers[k].name, r.mean);
+        dist_metrics_free(m[k]);
+    }
+    n += snprintf(text + n, sizeof text - (size_t)n, "}\n");
+    mn_assert((size_t)n < sizeof text);
+    char *path = mn_sprintf("%s/oracle.json", cfg->out);
+    mn_err err = mn_file_replace(path, text, (size_t)n);
+    free(path);
+    return err;
+}
+
 mn_err mien_data_synth(int argc, char **argv)
 {
     data_synth_cfg cfg = {0};
     data_synth_report r;
     if (argp_parse(&argp, argc, argv, 0, NULL, &cfg) != 0) return mn_fail(MN_EUSAGE, "see --help");
     MN_TRY(data_synth(&cfg, &r));
+    if (r.affwild2) MN_TRY(write_oracle(&cfg));
     int n = printf("%s: %lld pictures (%.1f MB), %lld videos in %.1f s", cfg.out, (long long)r.pictures,
                    (double)r.bytes / 1e6, (long long)r.videos, r.seconds);
     if (n >= 0 && r.skipped) n = printf("; %d corpora were already there", r.skipped);

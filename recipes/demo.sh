@@ -21,7 +21,7 @@ ranks() { $launch "$mien" "$@"; }
 
 # sizes: full, or quick
 size() { [ -n "$quick" ] && echo "$2" || echo "$1"; }
-videos=$(size 96 12) frames=$(size 160 60) images=$(size 6000 300)
+videos=$(size 400 12) frames=$(size 64 60) images=$(size 6000 300)
 
 bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 say() { printf '   %s\n' "$*"; }
@@ -36,8 +36,11 @@ stage() {
   bold "$name"
   say "$why"
   start=$(date +%s)
-  code=0
-  ("$@") >"$home/log/$name.txt" 2>&1 || code=$? # a subshell: its variables are its own
+  # A subshell: its variables are its own. Not in a list with || or if: inside those set -e does nothing.
+  set +e
+  (set -e; "$@") >"$home/log/$name.txt" 2>&1
+  code=$?
+  set -e
   if [ "$code" != 0 ]; then
     tail -n 5 "$home/log/$name.txt" >&2
     echo "demo: stage $name ended with $code; its output is in $home/log/$name.txt; the same command goes on from here" >&2
@@ -63,7 +66,7 @@ pretrain() {
   metrics=$runs/simmim/metrics.jsonl
   before=$(lines "$metrics")
   # exec: the signal is for the launcher, which hands it to the ranks.
-  (exec $launch "$mien" train recipes/simmim/demo.yaml $places "$(steps 1200 40)" checkpoint.every="$(size 200 10)") &
+  (exec $launch "$mien" train recipes/simmim/demo.yaml $places "$(steps 1600 40)" checkpoint.every="$(size 200 10)") &
   job=$!
   # Some steps of this start must have been made: before that nobody listens to signals.
   until [ "$(lines "$metrics")" -gt $((before + $(size 300 10))) ] || ! kill -0 $job 2>/dev/null; do sleep 0.2; done
@@ -72,7 +75,7 @@ pretrain() {
   code=0; wait $job || code=$?
   echo "demo: it ended with $code (85: saved, run again to go on)"
   [ "$code" = 85 ] || [ "$code" = 0 ] || return "$code"
-  train simmim/demo "$(steps 1200 40)" checkpoint.every="$(size 200 10)"
+  train simmim/demo "$(steps 1600 40)" checkpoint.every="$(size 200 10)"
 }
 
 extract() { # RECIPE RUN OUT [key=value ...]
@@ -81,6 +84,7 @@ extract() { # RECIPE RUN OUT [key=value ...]
 }
 extract_image() { for t in expr au va; do extract "$(finetune_of $t)" image-$t features/image-$t; done; }
 finetune_of() { [ "$1" = expr ] && echo affwild2/demo || echo affwild2/demo_$1; }
+word() { [ "$1" = au ] && echo "action units" || echo "valence and arousal"; }
 fusion_of() { [ "$1" = va ] && echo cca/demo || echo cca/demo_$1; }
 
 score() { # RECIPE RUN NAME [key=value ...]
@@ -106,42 +110,51 @@ predict() {
 }
 
 get() { sed -n "s/.*\"$2\": *\([^,}]*\).*/\1/p" "$out/$1.json" | tr -d '[] '; }
-interval() { sed -n "s/.*\"$2_ci\": *\[\([0-9.-]*\), *\([0-9.-]*\)\].*/\1 to \2/p" "$out/$1.json"; }
+interval() { sed -n "s/.*\"$2_ci\": *\[\([0-9.-]*\), *\([0-9.-]*\)\].*/\1 \2/p" "$out/$1.json" | xargs printf '%.3f to %.3f'; }
 seconds() { cat "$home/done/$1" 2>/dev/null || echo -; }
 # Of the last evaluation of a run: a member of metrics.jsonl.
 last() { grep '"event":"eval"' "$runs/$1/metrics.jsonl" | tail -n 1 | sed -n "s/.*\"$2\":\([^,}]*\).*/\1/p"; }
 
-row() { printf '| %-30s | %-10s | %7s | %-16s | %7s | %6s |\n' "$@"; }
+oracle() { sed -n "s/.*\"$1\": *\([^,}]*\).*/\1/p" "$raw/oracle.json"; }
+
+row() { printf '| %-30s | %-8s | %6s | %-16s | %6s | %6s | %6s |\n' "$@"; }
 three() { printf '%.3f' "$1"; }
+# result LABEL METRIC FILE KEY CHANCE ORACLE STAGE: a score of out/FILE.json with its interval.
+result() {
+  row "$1" "$2" "$(three "$(get "$3" "$4")")" "$(interval "$3" "$4")" "$(three "$5")" "$(three "$(oracle "$6")")" "$(seconds "$7")"
+}
 
 table() {
-  line='+--------------------------------+------------+---------+------------------+---------+--------+'
+  line='+--------------------------------+----------+--------+------------------+--------+--------+--------+'
+  expr_chance=$(get image-expr chance) au_chance=$(get image-au chance)
   echo "$line"
-  row "people never seen in training" metric value "95 % of videos" chance "time s"
+  row "people never seen in training" metric value "95 % of videos" chance oracle "time s"
   echo "$line"
-  row "SimMIM, loss over mean colour" ratio "$(three "$(last simmim over_mean_colour)")" - 1.000 "$(seconds pretrain)"
-  row "expressions, grey linear" "macro F1" "$(three "$(get grey-expr expr_f1)")" "$(interval grey-expr expr_f1)" "$(three "$(get grey-expr chance)")" "$(seconds grey)"
-  row "expressions, from scratch" "macro F1" "$(three "$(get scratch-expr expr_f1)")" "$(interval scratch-expr expr_f1)" "$(three "$(get grey-expr chance)")" "$(seconds scratch)"
-  row "expressions, from SimMIM" "macro F1" "$(three "$(get image-expr expr_f1)")" "$(interval image-expr expr_f1)" "$(three "$(get image-expr chance)")" "$(seconds finetune-expr)"
-  row "expressions, fusion" "macro F1" "$(three "$(get fusion-expr expr_f1)")" "$(interval fusion-expr expr_f1)" "$(three "$(get fusion-expr chance)")" "$(seconds fusion-expr)"
-  row "action units, image" "mean F1" "$(three "$(get image-au au_f1)")" "$(interval image-au au_f1)" "$(three "$(get image-au chance)")" "$(seconds finetune-au)"
-  row "action units, fusion" "mean F1" "$(three "$(get fusion-au au_f1)")" "$(interval fusion-au au_f1)" "$(three "$(get fusion-au chance)")" "$(seconds fusion-au)"
-  row "valence, arousal: image only" "mean CCC" "$(three "$(get only-image ccc_mean)")" "$(interval only-image ccc_mean)" 0.000 "$(seconds only-image)"
-  row "valence, arousal: sound only" "mean CCC" "$(three "$(get only-sound ccc_mean)")" "$(interval only-sound ccc_mean)" 0.000 "$(seconds only-sound)"
-  row "valence, arousal: fusion" "mean CCC" "$(three "$(get fusion-va ccc_mean)")" "$(interval fusion-va ccc_mean)" 0.000 "$(seconds fusion-va)"
+  row "SimMIM, loss over mean colour" ratio "$(three "$(last simmim over_mean_colour)")" - 1.000 - "$(seconds pretrain)"
+  result "expressions, grey linear" "macro F1" grey-expr expr_f1 "$expr_chance" expr_f1_face grey
+  result "expressions, from scratch" "macro F1" scratch-expr expr_f1 "$expr_chance" expr_f1_face scratch
+  result "expressions, from SimMIM" "macro F1" image-expr expr_f1 "$expr_chance" expr_f1_face finetune-expr
+  result "expressions, fusion" "macro F1" fusion-expr expr_f1 "$expr_chance" expr_f1_face fusion-expr
+  result "action units, image" "mean F1" image-au au_f1 "$au_chance" au_f1_face finetune-au
+  result "action units, fusion" "mean F1" fusion-au au_f1 "$au_chance" au_f1_face fusion-au
+  result "valence, arousal: image only" "mean CCC" only-image ccc_mean 0 ccc_mean_face only-image
+  result "valence, arousal: sound only" "mean CCC" only-sound ccc_mean 0 ccc_mean_voice only-sound
+  result "valence, arousal: fusion" "mean CCC" fusion-va ccc_mean 0 ccc_mean_both fusion-va
   echo "$line"
   echo "chance: expressions, always the commonest one; action units, all active; CCC, a constant."
+  echo "oracle: an observer who reads off exactly what face and voice show at a moment, and nothing of other moments."
 }
 
 stage synth "Faces and voices with known labels, in the on-disk layouts of AffectNet, CelebA and Aff-Wild2." \
   "$mien" data synth --out "$raw" --kind affectnet,celeba,affwild2 --seed 1 --videos "$videos" --frames "$frames" --images "$images" --size 112
 stage import "Every file is checked and packed into shards; what cannot be used is counted and listed." import_all
 stage pretrain "SimMIM: a Swin learns faces by filling in masked cells; interrupted by a signal, then resumed." pretrain
-for t in expr au va; do
-  stage finetune-$t "The pre-trained Swin learns $t from labelled frames." train "$(finetune_of $t)" "$(steps 700 20)"
+stage finetune-expr "The pre-trained Swin learns expressions from labelled frames." train affwild2/demo "$(steps 1000 20)"
+for t in au va; do
+  stage finetune-$t "That Swin goes on to learn $(word $t)." train affwild2/demo_$t "$(steps 500 20)"
 done
 stage scratch "The same network for expressions without pre-training, to see what that was worth." \
-  train affwild2/demo run=scratch-expr init.from= "$(steps 700 20)"
+  train affwild2/demo run=scratch-expr init.from= "$(steps 1000 20)"
 stage grey "A linear model on 16 x 16 grey pixels: what can be had without a network." train affwild2/demo_grey "$(steps 1500 20)"
 stage sound "A small wav2vec2 learns valence and arousal from one second of sound." train wav2vec2/demo "$(steps 300 10)"
 stage features-image "Features of every frame from the three image networks." extract_image

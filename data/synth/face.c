@@ -17,14 +17,14 @@ static float positive(float x)
 static const data__colour shadow_only = {{1, 1, 1}}, folded = {{0.6f, 1.2f, 1.1f}}, flushed = {{0.9f, -0.45f, -0.2f}},
                           pressed = {{0.5f, 1.1f, 1.4f}};
 
-// A line of the skin: `length` long and `width` wide around (x, y), bent by `bend`, dark for amount < 0.
+// A line of the skin: `length` long and `width` wide around (x, y), bent by `bend`; amount < 0: a crease.
 static void furrow(const data__rig *g, float x, float y, float angle, int side, float length, float width, float bend,
                    float amount)
 {
     if (fabsf(amount) < 0.01f) return;
     data__frame f = data__rig_frame(g, x, y, angle, side);
     data__band b = {.half = length / 2, .top = {-width / 2, 0, bend, 0, 0}, .bottom = {width / 2, 0, bend, 0, 0}};
-    data__shade_band(g->canvas, &f, &b, amount, folded);
+    data__shade_band(g->canvas, &f, &b, amount * g->p->crease, folded);
 }
 
 static void bump(const data__rig *g, float x, float y, float a, float b, float amount, data__colour tint)
@@ -226,7 +226,7 @@ static void paint_mouth(const data__rig *g)
     data__band lips = between(&m, m.upper, m.lower, 0, 0);
     data__paint_band(c, &f, &lips, p->lips, 0.95f, 1);
     data__band open = between(&m, m.upper_inner, m.lower_inner, 0.006f, 0.006f);
-    data__paint_band(c, &f, &open, inside, 0.9f, 0);
+    data__paint_band(c, &f, &open, p->teeth ? teeth : inside, 0.9f, 0);
     float gap = m.lower_inner[0] - m.upper_inner[0];
     if (gap < 0.025f) return;
     float shown = data__limit(gap * 0.55f, 0, 0.07f);

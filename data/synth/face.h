@@ -19,6 +19,8 @@ typedef enum data__beard { DATA__SHAVED, DATA__STUBBLE, DATA__MOUSTACHE, DATA__F
 // Lengths in face units: the widest line of the head is y = 0, y grows downwards, the crown is near -1, the chin near 1.
 typedef struct data__person {
     int male, young, glasses, lipstick, earrings, hat;
+    int teeth;    // fill the open mouth
+    float crease; // 1: furrows are darker than the skin, -1: lighter
     data__hair hair;
     data__beard beard;
     int hair_tone; // 0 black, 1 brown, 2 blond, 3 grey, 4 red
@@ -47,7 +49,7 @@ typedef struct data__shot {
 
 void data__person_make(uint64_t seed, uint64_t person, data__person *out);
 // The shot of `row` (a video: constant camera, slowly moving head) at `seconds`, with the head filling a width x height
-// picture as an aligned crop does.
+// picture as an aligned crop does: eyes and mouth stay within a few per cent of the picture of where they are on average.
 void data__shot_make(uint64_t key, uint64_t row, double seconds, int width, int height, data__shot *out);
 // own: valence and arousal beyond the expression, as the face shows them.
 void data__face_paint(data__canvas *c, const data__person *p, const float drive[DATA__DRIVES], const double own[2],

@@ -20,6 +20,11 @@ static int chance(mn_stream_rng *r, float p)
     return mn_rng_uniform(r) < p;
 }
 
+static float either(mn_stream_rng *r)
+{
+    return chance(r, 0.5f) ? 1 : -1;
+}
+
 static data__colour mix(data__colour a, data__colour b, float t)
 {
     data__colour m;
@@ -38,13 +43,11 @@ static float luma(data__colour c)
     return 0.3f * c.rgb[0] + 0.59f * c.rgb[1] + 0.11f * c.rgb[2];
 }
 
-// Moves a colour away from the skin until the two differ by `least` in brightness: a feature nobody can see carries no
-// label. Towards the side it is already on, so that both dark-on-light and light-on-dark faces exist.
-static data__colour stand_out(data__colour c, data__colour skin, float least)
+// A colour of the given hue that is lighter or darker than the skin by `difference`: a feature nobody can see carries no
+// label.
+static data__colour beside(data__colour c, data__colour skin, float difference)
 {
-    float difference = luma(c) - luma(skin), sign = difference < 0 ? -1 : 1;
-    if (fabsf(difference) >= least) return c;
-    float step = sign * least - difference;
+    float step = luma(skin) + difference - luma(c);
     for (int k = 0; k < 3; k++) {
         c.rgb[k] += step;
         c.rgb[k] = c.rgb[k] < 0.03f ? 0.03f : c.rgb[k] > 0.97f ? 0.97f : c.rgb[k];
@@ -52,10 +55,13 @@ static data__colour stand_out(data__colour c, data__colour skin, float least)
     return c;
 }
 
+// Brows and lips are as often lighter than the skin as darker, creases as often pale as dark, an open mouth as often
+// full of teeth as dark: the brightness of a place says nothing of what the face does, only its shapes do. Otherwise a
+// linear model on grey pixels would read expressions off aligned faces.
 static void draw_colours(mn_stream_rng *r, data__person *p)
 {
-    static const data__colour pale = {{0.93f, 0.77f, 0.68f}}, olive = {{0.74f, 0.54f, 0.41f}},
-                              dark = {{0.43f, 0.29f, 0.22f}};
+    static const data__colour pale = {{0.80f, 0.63f, 0.54f}}, olive = {{0.67f, 0.50f, 0.39f}},
+                              dark = {{0.50f, 0.35f, 0.27f}};
     static const data__colour hair[5] = {{{0.07f, 0.06f, 0.06f}},
                                          {{0.30f, 0.18f, 0.10f}},
                                          {{0.80f, 0.65f, 0.38f}},
@@ -69,10 +75,12 @@ static void draw_colours(mn_stream_rng *r, data__person *p)
     if (p->tan > 0.6f && chance(r, 0.6f)) p->hair_tone = 0;
     if (!p->young && chance(r, 0.5f)) p->hair_tone = 3;
     p->hair_colour = scale(hair[p->hair_tone], between(r, 0.85f, 1.15f));
-    p->brow = stand_out(scale(p->hair_colour, between(r, 0.7f, 1.1f)), p->skin, 0.30f);
+    p->brow = beside(p->hair_colour, p->skin, either(r) * between(r, 0.27f, 0.33f));
     data__colour natural = {{p->skin.rgb[0] * 0.86f, p->skin.rgb[1] * 0.58f, p->skin.rgb[2] * 0.58f}};
     data__colour painted = {{between(r, 0.45f, 0.95f), between(r, 0.10f, 0.45f), between(r, 0.20f, 0.50f)}};
-    p->lips = stand_out(p->lipstick ? painted : natural, p->skin, 0.20f);
+    p->lips = beside(p->lipstick ? painted : natural, p->skin, either(r) * between(r, 0.20f, 0.26f));
+    p->crease = either(r);
+    p->teeth = chance(r, 0.5f);
     p->iris = iris[mn_rng_below(r, 3)];
     p->clothes = (data__colour){{between(r, 0.05f, 0.9f), between(r, 0.05f, 0.9f), between(r, 0.05f, 0.9f)}};
 }
@@ -180,13 +188,13 @@ void data__shot_make(uint64_t key, uint64_t row, double seconds, int width, int 
     double move[5];
     for (uint32_t k = 0; k < 5; k++)
         move[k] = data__smooth(key ^ 0x905eu, row, k, seconds / 1.5);
-    out->yaw = between(&r, -0.24f, 0.24f) + 0.13f * (float)move[YAW];
-    out->pitch = between(&r, -0.18f, 0.18f) + 0.07f * (float)move[PITCH];
-    out->roll = between(&r, -0.15f, 0.15f) + 0.06f * (float)move[ROLL];
+    out->yaw = between(&r, -0.12f, 0.12f) + 0.065f * (float)move[YAW];
+    out->pitch = between(&r, -0.09f, 0.09f) + 0.035f * (float)move[PITCH];
+    out->roll = between(&r, -0.04f, 0.04f) + 0.015f * (float)move[ROLL];
     float side = (float)(width < height ? width : height);
-    out->unit = side * between(&r, 0.44f, 0.55f);
-    out->cx = (float)width * 0.5f + side * (between(&r, -0.07f, 0.07f) + 0.015f * (float)move[MOVE_X]);
-    out->cy = (float)height * 0.49f + side * (between(&r, -0.07f, 0.07f) + 0.015f * (float)move[MOVE_Y]);
+    out->unit = side * between(&r, 0.505f, 0.535f);
+    out->cx = (float)width * 0.5f + side * (between(&r, -0.018f, 0.018f) + 0.004f * (float)move[MOVE_X]);
+    out->cy = (float)height * 0.49f + side * (between(&r, -0.018f, 0.018f) + 0.004f * (float)move[MOVE_Y]);
     out->blink = blink_at(key ^ 0x905eu, row, seconds);
     out->background_key = key ^ (row * 0x9e3779b97f4a7c15u);
     out->grain_key = out->background_key + (uint64_t)(int64_t)(seconds * 1e6);

@@ -81,7 +81,7 @@ static mn_err remove_tree(int parent, const char *name)
 static char *describe(const char *kind, const data_synth_cfg *c)
 {
     int video = strcmp(kind, "affwild2") == 0;
-    return mn_sprintf("{\"kind\":\"%s\",\"version\":1,\"seed\":%llu,\"size\":%d,\"%s\":%lld,\"frames\":%lld}\n", kind,
+    return mn_sprintf("{\"kind\":\"%s\",\"version\":2,\"seed\":%llu,\"size\":%d,\"%s\":%lld,\"frames\":%lld}\n", kind,
                       (unsigned long long)c->seed, c->size, video ? "videos" : "images",
                       (long long)(video ? c->videos : c->images), (long long)(video ? c->frames : 0));
 }
@@ -113,6 +113,7 @@ static mn_err make_kind(int k, const data_synth_cfg *cfg, data_synth_report *rep
     char *note = mn_sprintf("%s/.%s.synth", cfg->out, kind), *text = describe(kind, cfg);
     int there;
     mn_err err;
+    report->affwild2 |= strcmp(kind, "affwild2") == 0;
     MN_TRY_OUT(err, look(folder, note, text, &there));
     if (there) {
         report->skipped++;

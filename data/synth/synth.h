@@ -37,7 +37,8 @@ typedef struct data_synth_cfg {
 typedef struct data_synth_report {
     int64_t pictures, videos, bytes; // bytes: of the pictures
     double seconds;
-    int skipped; // kinds that were already there, made with the same configuration
+    int skipped;  // kinds that were already there, made with the same configuration
+    int affwild2; // it is there: made or kept
 } data_synth_report;
 
 // Writes OUT/KIND for each kind: into a temporary folder that is renamed when it is complete, so OUT/KIND is whole or
@@ -69,5 +70,11 @@ void data_synth_videos_close(data_synth_videos *v);
 // name: of a crop folder or label file, "video59_right". frame: from 1. MN_ENOINPUT: no such video or frame.
 MN_MUST_CHECK mn_err data_synth_truth_at(const data_synth_videos *v, const char *name, int64_t frame,
                                          data_synth_truth *out);
+
+// Calls visit for each frame of a split that has a picture. subject: running number of its crop folder; invalid: for
+// each task the columns that are not labelled, a bit each. Returns the number of subjects; visit may be NULL.
+typedef void data_synth_visit(void *ctx, int64_t subject, const unsigned invalid[DATA_TASKS],
+                              const data_synth_truth *t);
+int64_t data_synth_truth_each(const data_synth_videos *v, int split, data_synth_visit *visit, void *ctx);
 
 #endif

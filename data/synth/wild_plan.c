@@ -223,34 +223,3 @@ void data__wild_affect(const data_synth_videos *v, const data__wild_video *w, co
 {
     data__affect_at(v->affect_key, s->row, (double)data__wild_time(v, w, frame) * 1e-6, out);
 }
-
-mn_err data_synth_truth_at(const data_synth_videos *v, const char *name, int64_t frame, data_synth_truth *out)
-{
-    for (int64_t i = 0; i < v->n; i++) {
-        const data__wild_video *w = &v->video[i];
-        for (int k = 0; k < w->subjects; k++) {
-            const data__wild_subject *s = &w->subject[k];
-            if (strcmp(s->name, name) != 0) continue;
-            if (frame < 1 || frame > w->frames + 1) // a label row may follow the last frame
-                return mn_fail(MN_ENOINPUT, "%s has no frame %lld: there are %lld", name, (long long)frame,
-                               (long long)w->frames);
-            data__affect a;
-            data__wild_affect(v, w, s, frame, &a);
-            *out = (data_synth_truth){.split = w->split,
-                                      .person = (int)s->person,
-                                      .expr = a.expr,
-                                      .valence = a.valence,
-                                      .arousal = a.arousal};
-            data__affect_best(&a, 1, out->face);
-            data__affect_best(&a, 2, out->voice);
-            data__affect_best(&a, 3, out->both);
-            out->face_expr = a.seen >= DATA__EXPR_THRESHOLD ? a.shown_expr : 0;
-            for (int u = 0; u < DATA_AUS; u++) {
-                out->au[u] = a.au[u] >= (float)DATA__AU_THRESHOLD;
-                out->face_au[u] = a.face[u] >= (float)DATA__AU_THRESHOLD;
-            }
-            return MN_OK;
-        }
-    }
-    return mn_fail(MN_ENOINPUT, "no video is called %s here", name);
-}

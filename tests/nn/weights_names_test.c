@@ -81,6 +81,7 @@ Test(weights_names, forms_are_found_out)
     } signs[] = {{"swin.layers.0.blocks.0.attn.qkv.weight", NN_WEIGHTS_MIEN},
                  {"cca.layers.0.attn.qkv.weight", NN_WEIGHTS_MIEN},
                  {"wav2vec2.encoder.layers.0.attention.qkv.weight", NN_WEIGHTS_MIEN},
+                 {"head.expr.weight", NN_WEIGHTS_MIEN},
                  {"encoder.patch_embed.proj.weight", NN_WEIGHTS_SIMMIM},
                  {"module.encoder.patch_embed.proj.weight", NN_WEIGHTS_SIMMIM},
                  {"layers.0.downsample.reduction.weight", NN_WEIGHTS_SWIN},
