@@ -40,7 +40,7 @@ done
 shuffle() { # CHALLENGE
   folder="$shuffled/raw/affwild2/6th ABAW Annotations/$1/Train_Set"
   for f in "$folder"/*.txt; do tail -n +2 "$f"; [ -z "$(tail -c 1 "$f")" ] || echo; done |
-    shuf --random-source="$source/LICENSE" >"$shuffled/rows"
+    awk 'BEGIN { srand(1) } { print rand() "\t" $0 }' | sort -g -k 1,1 | cut -f 2- >"$shuffled/rows"
   line=1
   for f in "$folder"/*.txt; do
     rows=$(($(wc -l <"$f") - 1)) # one more where the last line has no end: the next file begins with it
