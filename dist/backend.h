@@ -57,12 +57,16 @@ typedef struct dist_slot { // what a rank hands in to one round
     unsigned char payload[DIST_SLOT_BYTES];
 } dist_slot;
 
-// Head of the memory shared by a group; then (board_size) status, (2, board_size) slots.
+// How a group ends: what its first rank that gave up has said. On the board in one word, so that a rank which is killed
+// or stopped in the middle has said all or nothing, and nobody waits for the rest.
+typedef struct dist_end {
+    int status;        // exit status, 0: nobody gave up
+    int rank, suspect; // who gave up, whom it blames (-1: nobody)
+} dist_end;
+
 // Head of the memory shared by a group; then (board_size) status, (2, board_size) slots.
 typedef struct dist_board {
-    _Alignas(64) _Atomic int abort_claimed; // by the first rank that gives up; then the rest is filled in, status last
-    _Atomic int abort_rank, abort_suspect;  // who gave up, whom it blames (-1: nobody)
-    _Atomic int abort_status;               // exit status, 0: nobody gave up
+    _Alignas(64) _Atomic uint64_t end; // a dist_end; 0: nobody gave up
 } dist_board;
 
 struct dist_comm {
@@ -99,6 +103,7 @@ const void *dist__from(const dist_comm *c, int rank);
 dist_status *dist__status(dist_comm *c); // of this rank
 // This rank gives up. Returns the exit status of the job: the first one's.
 int dist__give_up(dist_comm *c, int status, int suspect, int *first);
+dist_end dist__end(const dist_comm *c);            // what the first one has said
 void dist__entered(dist_comm *c, dist_op_kind op); // shows it there
 
 // From now on every rank is a group of its own: memory for gradients could not be shared. The board stays.

@@ -47,8 +47,10 @@ mn_err dist__wait(dist_comm *c, dist_wait *w)
         relax();
         return MN_OK;
     }
-    if (c->board && c->board->abort_status)
-        return mn_fail(dist__lost(c), "rank %d gave up, see its message", c->board->abort_rank);
+    // This rank's own end is under way in the watchdog: it is to find this thread where it waited.
+    dist_end end = dist__end(c);
+    if (end.status && end.rank != c->at.rank)
+        return mn_fail(dist__lost(c), "rank %d gave up, see its message", end.rank);
     int64_t now = dist_now_ns();
     if (!w->start_ns) w->start_ns = w->checked_ns = now;
     if (now - w->checked_ns > CHECK_NS) {

@@ -6,7 +6,6 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
-#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -168,28 +167,36 @@ static void on_alarm(int signal)
 
 enum { ABORT_SECONDS = 5, FIRST_ENDS_US = 2000000 };
 
+enum { RANK_BITS = 28 }; // a suspect is kept as rank + 1
+
+static uint64_t pack_end(dist_end e)
+{
+    mn_assert(e.status > 0 && e.status < 256 && e.rank >> RANK_BITS == 0);
+    return (uint64_t)e.status | (uint64_t)e.rank << 8 | (uint64_t)(e.suspect + 1) << (8 + RANK_BITS);
+}
+
+dist_end dist__end(const dist_comm *c)
+{
+    uint64_t word = c->board ? c->board->end : 0, mask = (1u << RANK_BITS) - 1;
+    return (dist_end){(int)(word & 0xff), (int)(word >> 8 & mask), (int)(word >> (8 + RANK_BITS)) - 1};
+}
+
 int dist__give_up(dist_comm *c, int status, int suspect, int *first)
 {
-    dist_board *b = c ? c->board : NULL;
-    *first = !b || !atomic_exchange(&b->abort_claimed, 1);
-    if (!b) return status;
-    if (*first) {
-        b->abort_rank = c->at.rank;
-        b->abort_suspect = suspect;
-        b->abort_status = status;
-    }
-    while (!b->abort_status) // two stores away
-        sched_yield();
-    return b->abort_status;
+    uint64_t nobody = 0;
+    *first = 1;
+    if (!c || !c->board) return status;
+    *first = atomic_compare_exchange_strong(&c->board->end, &nobody, pack_end((dist_end){status, c->at.rank, suspect}));
+    return dist__end(c).status;
 }
 
 void dist_abort(dist_comm *c, mn_err e)
 {
     int first, status = dist__give_up(c, mn_exit_code(e), -1, &first);
-    if (first && mn_errmsg()[0]) mn_log(MN_ERROR, "%s", mn_errmsg());
-    alarm_status = status; // ending the others can itself hang, for instance when the launcher is gone
+    alarm_status = status; // what follows can itself hang: a log on a dead file system, a launcher that is gone
     signal(SIGALRM, on_alarm);
     alarm(ABORT_SECONDS);
+    if (first && mn_errmsg()[0]) mn_log(MN_ERROR, "%s", mn_errmsg());
     if (c && c->report && status == mn_exit_code(MN_ERETRY)) c->report(c->watchdog, mn_errmsg());
     if (!first) usleep(FIRST_ENDS_US); // the first one's status is to be the job's
     if (c && c->backend->abort) c->backend->abort(c, status);

@@ -1,11 +1,13 @@
 #include "dist/watchdog.h"
 
 #include "dist/report.h"
+#include "nn/base/fault.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { TICK_MS = 250, HISTORY = 32, STEP_FACTOR = 10, LINGER_MS = 1000, REPORT_MS = 3000 };
-enum { NOBODY, WRITING, WRITTEN };
+enum { TICK_MS = 250, HISTORY = 32, STEP_FACTOR = 10, LINGER_MS = 1000, REPORT_MS = 5000 };
+enum { NOBODY, CLAIMED, WANTED, WRITTEN }; // of the report
 static const int64_t second = 1000000000;
 
 struct dist_watchdog {
@@ -24,14 +26,17 @@ struct dist_watchdog {
     int64_t limit_ns[DIST_PHASES];
     _Atomic int64_t attempt;
     int faults; // folder, -1: none
-    pthread_t thread, main;
+    pthread_t thread, writer, main;
     int stop[2];            // a pipe: closing its writing end wakes the thread
     struct pollfd *watched; // stop, launcher, then the ranks of the host
     int n_watched;          //
     pid_t launcher;         // 0: none
     _Atomic int64_t phase, step, since_ns;
     _Atomic int64_t moved_ns, deadline_ns; // the last sign of life, and when the next must have come
-    _Atomic int reporting;                 // the report is written once, by whichever thread comes first
+    _Atomic int reporting, stopping;       // a report is asked for once, by whichever thread comes first
+    sem_t wanted;                          // wakes the writer
+    dist_report report;                    // what is to be written, of the thread that has asked
+    char text[512], line[512];             // its text; for stderr
     int64_t steps[HISTORY], n_steps;       // durations, of the main thread
 };
 
@@ -103,50 +108,67 @@ static int find_suspect(dist_comm *c)
     return suspect;
 }
 
-static void leave_report(dist_watchdog *w, const char *kind, int suspect, const char *text)
+// A thread of its own writes: a write can last for ever (a file system that is dead, a reader of stderr that is
+// stopped), and who ends the process must not wait for that.
+static void *write_report(void *watchdog)
+{
+    dist_watchdog *w = watchdog;
+    while (w->reporting != WANTED && !w->stopping)
+        (void)sem_wait(&w->wanted);
+    if (w->reporting != WANTED) return NULL;
+    if (!mn_fault("watchdog.report")) {
+        dist_put_text(STDERR_FILENO, w->line);
+        dist__report_write(&w->report, w->faults);
+    }
+    w->reporting = WRITTEN;
+    return NULL;
+}
+
+// Asks for the report and waits for it, or for the one that another thread has asked for, but no longer than REPORT_MS:
+// a second for the stack, the rest for a slow disk.
+// status: what the process will end with, told on stderr; 0: nothing is told.
+static void leave_report(dist_watchdog *w, const char *kind, int suspect, const char *text, int status)
 {
     int none = NOBODY;
-    if (!atomic_compare_exchange_strong(&w->reporting, &none, WRITING)) {
-        for (int ms = 0; w->reporting == WRITING && ms < REPORT_MS; ms += 10) // the other thread is at it
-            nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-        return;
+    if (atomic_compare_exchange_strong(&w->reporting, &none, CLAIMED)) {
+        dist_report *r = &w->report;
+        *r = (dist_report){.comm = w->comm,
+                           .kind = kind,
+                           .text = w->text,
+                           .phase = (dist_phase)w->phase,
+                           .step = w->step,
+                           .in_phase_ns = dist_now_ns() - w->since_ns,
+                           .limit_ns = w->deadline_ns - w->moved_ns,
+                           .suspect = suspect,
+                           .main = w->main,
+                           .attempt = w->attempt};
+        snprintf(w->text, sizeof w->text, "%s", text);
+        if (status)
+            snprintf(w->line, sizeof w->line,
+                     "[rank %d] error: %.256s; this rank (%s, process %d) was in %s, step %lld; ends with %d%s\n",
+                     w->comm->at.rank, text, w->comm->at.host, (int)getpid(), dist_phase_name(r->phase),
+                     (long long)r->step, status, w->faults < 0 ? "" : ", see faults/ of the run");
+        w->reporting = WANTED;
+        sem_post(&w->wanted);
     }
-    int64_t now = dist_now_ns();
-    dist_report r = {.comm = w->comm,
-                     .kind = kind,
-                     .text = text,
-                     .phase = (dist_phase)w->phase,
-                     .step = w->step,
-                     .in_phase_ns = now - w->since_ns,
-                     .limit_ns = w->deadline_ns - w->moved_ns,
-                     .suspect = suspect,
-                     .main = w->main,
-                     .attempt = w->attempt};
-    dist__report_write(&r, w->faults);
-    w->reporting = WRITTEN;
+    for (int ms = 0; w->reporting != WRITTEN && ms < REPORT_MS; ms += 10)
+        nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
 }
 
 // For dist_abort: this rank's collective failed, or was left because another rank gave up.
 static void report_error(void *watchdog, const char *text)
 {
     dist_watchdog *w = watchdog;
-    const dist_board *b = w->comm->board;
-    int told = b && b->abort_rank != w->comm->at.rank;
-    leave_report(w, told ? "told" : "collective", b ? b->abort_suspect : -1, text);
+    dist_end end = dist__end(w->comm);
+    int told = end.status && end.rank != w->comm->at.rank;
+    leave_report(w, told ? "told" : "collective", end.suspect, text, told ? end.status : 0);
 }
 
-// Writes the report, gives the others of the host time for theirs, and ends the process. Never returns.
+// Leaves the report, gives the others of the host time for theirs, and ends the process. Never returns.
 static _Noreturn void give_up(dist_watchdog *w, const char *kind, int suspect, const char *text)
 {
-    dist_comm *c = w->comm;
-    int first, status = dist__give_up(c, mn_exit_code(MN_ERETRY), suspect, &first);
-    char line[512];
-    snprintf(line, sizeof line,
-             "[rank %d] error: %s; this rank (%s, process %d) was in %s, step %lld; ends with %d%s\n", c->at.rank, text,
-             c->at.host, (int)getpid(), dist_phase_name((dist_phase)w->phase), (long long)w->step, status,
-             w->faults < 0 ? "" : ", see faults/ of the run");
-    dist_put_text(STDERR_FILENO, line);
-    leave_report(w, kind, suspect, text);
+    int first, status = dist__give_up(w->comm, mn_exit_code(MN_ERETRY), suspect, &first);
+    leave_report(w, kind, suspect, text, status);
     if (first) nanosleep(&(struct timespec){.tv_sec = LINGER_MS / 1000, .tv_nsec = LINGER_MS % 1000 * 1000000}, NULL);
     _exit(status);
 }
@@ -170,17 +192,16 @@ static void check_deadline(dist_watchdog *w, int64_t now)
 // of its own has told what it is; only a peer's watchdog makes this one's report interesting.
 static void check_abort(dist_watchdog *w)
 {
-    dist_comm *c = w->comm;
     char text[256];
-    int status = c->board ? c->board->abort_status : 0;
-    if (!status || c->board->abort_rank == c->at.rank) return;
-    if (status == mn_exit_code(MN_ERETRY)) {
-        int suspect = c->board->abort_suspect, n = snprintf(text, sizeof text, "rank %d gave up", c->board->abort_rank);
-        if (suspect >= 0) snprintf(text + n, sizeof text - (size_t)n, " because of rank %d", suspect);
-        give_up(w, "told", suspect, text);
+    dist_end end = dist__end(w->comm);
+    if (!end.status || end.rank == w->comm->at.rank) return;
+    if (end.status == mn_exit_code(MN_ERETRY)) {
+        int n = snprintf(text, sizeof text, "rank %d gave up", end.rank);
+        if (end.suspect >= 0) snprintf(text + n, sizeof text - (size_t)n, " because of rank %d", end.suspect);
+        give_up(w, "told", end.suspect, text);
     }
     nanosleep(&(struct timespec){.tv_sec = 3}, NULL);
-    _exit(status);
+    _exit(end.status);
 }
 
 // Without a descriptor for the process (before Linux 5.3) by its number, which may lag behind by a tick.
@@ -253,12 +274,23 @@ static mn_err open_faults(dist_watchdog *w, const char *dir)
     return MN_OK;
 }
 
-static mn_err start_thread(dist_watchdog *w)
+static void stop_writer(dist_watchdog *w)
+{
+    w->stopping = 1;
+    sem_post(&w->wanted);
+    pthread_join(w->writer, NULL);
+}
+
+static mn_err start_threads(dist_watchdog *w)
 {
     sigset_t all, before; // signals are for the main thread
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int code = pthread_create(&w->thread, NULL, watch, w);
+    int code = pthread_create(&w->writer, NULL, write_report, w);
+    if (!code) {
+        code = pthread_create(&w->thread, NULL, watch, w);
+        if (code) stop_writer(w);
+    }
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return code ? mn_fail(MN_EINTERNAL, "cannot start the watchdog: %s", strerror(code)) : MN_OK;
 }
@@ -270,6 +302,7 @@ static void release(dist_watchdog *w)
     if (w->stop[0] >= 0) close(w->stop[0]);
     if (w->stop[1] >= 0) close(w->stop[1]);
     if (w->faults >= 0) close(w->faults);
+    sem_destroy(&w->wanted);
     free(w->watched);
     free(w);
 }
@@ -286,6 +319,7 @@ mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdo
     w->attempt = cfg->attempt;
     w->faults = w->stop[0] = w->stop[1] = -1;
     w->main = pthread_self();
+    sem_init(&w->wanted, 0, 0);
     for (int p = 0; p < DIST_PHASES; p++)
         w->limit_ns[p] = (int64_t)((cfg->seconds[p] > 0 ? cfg->seconds[p] : defaults[p]) * (double)second);
     dist_watchdog_phase(w, DIST_PHASE_INIT, 0);
@@ -297,7 +331,7 @@ mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdo
         goto out;
     }
     watch_processes(w);
-    MN_TRY_OUT(err, start_thread(w));
+    MN_TRY_OUT(err, start_threads(w));
     c->watchdog = w;
     c->report = report_error;
     c->alive = alive;
@@ -320,6 +354,7 @@ void dist_watchdog_stop(dist_watchdog *w)
     if (w->comm->lost) report_error(w, "a collective could not be finished");
     w->comm->watchdog = NULL;
     w->comm->report = NULL;
+    stop_writer(w); // first: the deadline still holds should it be stuck in a write
     close(w->stop[1]);
     w->stop[1] = -1;
     pthread_join(w->thread, NULL);

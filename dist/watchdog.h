@@ -10,8 +10,8 @@
 // long, what the other ranks of the host were doing, the last 256 collectives and the stack of the main thread; a line
 // {"event":"fault",...} goes to DIR/metrics.jsonl if that exists; the exit status is 75, on every rank.
 // Time during which the process itself was suspended (SIGSTOP, a sleeping machine) does not count.
-// Threading: phase from the main thread only. The thread makes no MPI calls and, once something is wrong, no calls that
-// could block on a lock.
+// Threading: phase from the main thread only. The thread that ends the process makes no MPI calls and none that could
+// block: a second one writes the report, and a file system that is dead costs the report, not the end.
 #ifndef DIST_WATCHDOG_H
 #define DIST_WATCHDOG_H
 

@@ -14,6 +14,9 @@ is_gone() { [ -z "$1" ] || [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/
 
 pid_of() { cat "$dir/pid.$1" 2>/dev/null; }
 
+# A file system that is dead: no report can be written, and no rank may wait for one. Of two ranks one is stopped, so
+# nobody else can end the job.
+[ "$name" != mute ] || { ranks=2; export MIEN_FAULT=watchdog.report:1=stall; }
 start=$(date +%s)
 "$mpirun" --oversubscribe --bind-to none --timeout 40 -n "$ranks" "$program" "$name" "$dir" >"$dir/out" 2>&1 &
 job=$!
@@ -50,9 +53,14 @@ kill | crash | leave) # the launcher has the status of the dead one
     has faults/rank-0.json "\"suspect_rank\": $last"; has faults/rank-0.json '"phase": "step"' ;;
 stop | stuck)
     expect 75
-    has faults/rank-0.json '"kind": "'; has faults/rank-0.json "\"suspect_rank\": $last"
+    has faults/rank-0.json '"kind": "\(deadline\|told\)"'; has faults/rank-0.json "\"suspect_rank\": $last"
     has faults/rank-0.json '"step": 8'; has faults/rank-0.json 'sum of gradients'; has faults/rank-0.json '"running": true'
-    has faults/rank-0.json 'rank_faults' ;; # the stack names the program
+    has faults/rank-0.json 'rank_faults' # the stack names the program
+    # A rank whose own watchdog ends it has not moved: its stack is that of its waiting.
+    for r in $(seq 0 $((last - 1))); do
+        ! grep -q '"kind": "deadline"' "$dir/faults/rank-$r.json" || has "faults/rank-$r.json" 'dist_buckets_wait'
+    done ;;
+mute) expect 75; [ -z "$(ls "$dir/faults")" ] || fail "a report in spite of the stall" ;;
 starved) expect 75; has "faults/rank-$last.json" '"phase": "data"'; has out 'rank' ;;
 error) expect 65; has out 'shard 7 is damaged'; [ "$(grep -c 'shard 7' "$dir/out")" = 1 ] || fail "said twice" ;;
 order) expect 70; has out 'sum of doubles'; has out 'barrier' ;;

@@ -60,7 +60,7 @@ static mn_err misbehave(const job *j)
     if (is(j, "kill")) kill(getpid(), SIGKILL);
     if (is(j, "crash")) raise(SIGSEGV);
     if (is(j, "leave")) _exit(0);
-    if (is(j, "stop") || is(j, "pause")) kill(getpid(), SIGSTOP);
+    if (is(j, "stop") || is(j, "mute") || is(j, "pause")) kill(getpid(), SIGSTOP);
     if (is(j, "error")) return mn_fail(MN_EDATA, "shard 7 is damaged");
     if (is(j, "order")) return dist_host_sum(j->comm, &v, 1);
     if (is(j, "stuck")) sleep_ms(60000);
@@ -111,7 +111,7 @@ static mn_err run(job *j)
     void *grad;
     dist_range range[] = {{0, ELEMENTS / 2, 1}, {ELEMENTS / 2, ELEMENTS / 2 + CONTROL, 2}};
     dist_watchdog_cfg dog = {.dir = j->dir};
-    int hangs = is(j, "stop") || is(j, "stuck") || is(j, "starved");
+    int hangs = is(j, "stop") || is(j, "mute") || is(j, "stuck") || is(j, "starved");
     if (hangs || is(j, "cut"))
         dog.seconds[DIST_PHASE_INIT] = dog.seconds[DIST_PHASE_STEP] = dog.seconds[DIST_PHASE_DATA] = hangs ? 2.5 : 4;
     MN_TRY(tell_pid(j));
