@@ -37,6 +37,7 @@ MN_MUST_CHECK mn_err dist__manifest_parse(const char *text, size_t size, const c
 // Writes the folder dir/step-%08d from the snapshot; nothing is visible under that name before it is complete.
 MN_MUST_CHECK mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s);
 // Reads the newest back, then keeps `keep` of them and the best; MN_EDATA, and nothing removed, when it does not verify.
+// One that cannot be removed is a warning.
 MN_MUST_CHECK mn_err dist__ckpt_prune(const dist_ckpt_cfg *cfg, int64_t newest, int64_t best_step);
 // Highest attempt number claimed in the run folder above `ckpt_dir`.
 MN_MUST_CHECK mn_err dist__attempt_highest(const char *run_folder, int64_t *highest);

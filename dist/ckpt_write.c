@@ -163,16 +163,42 @@ static mn_err still_ours(const dist_ckpt_cfg *cfg)
     return MN_OK;
 }
 
-static void remove_temporaries(const char *dir)
+// Renamed before it is removed: a folder that is half gone never has a checkpoint's name, and a writer that still works
+// in it, or publishes it at this moment, either keeps it whole or has lost it.
+static mn_err discard(const dist_ckpt_cfg *cfg, const char *name)
+{
+    char *path = mn_sprintf("%s/%s", cfg->dir, name);
+    char *trash = mn_sprintf("%s/" TEMPORARY "removed-%lld", cfg->dir, (long long)cfg->attempt);
+    mn_err err = MN_OK;
+    if (strcmp(path, trash) == 0 || rename(path, trash) == 0)
+        err = mn_dir_remove(trash);
+    else if (errno != ENOENT)
+        err = mn_fail(MN_EIO, "%s: cannot rename it to %s: %s", path, trash, strerror(errno));
+    free(path);
+    free(trash);
+    return err;
+}
+
+// The attempt that a temporary name ends with; -1: not a name of ours.
+static int64_t attempt_of(const char *name)
+{
+    const char *dash = strrchr(name, '-');
+    if (strncmp(name, TEMPORARY, strlen(TEMPORARY)) != 0 || dash[1] < '0' || dash[1] > '9') return -1;
+    char *end;
+    int64_t attempt = strtoll(dash + 1, &end, 10);
+    return *end ? -1 : attempt;
+}
+
+// What killed saves have left, of this attempt and earlier ones. A later attempt's are its own.
+static void remove_temporaries(const dist_ckpt_cfg *cfg)
 {
     char **names;
     int64_t n;
-    if (mn_dir_list(dir, &names, &n) != MN_OK) return;
+    if (mn_dir_list(cfg->dir, &names, &n) != MN_OK) return;
     for (int64_t i = 0; i < n; i++) {
-        if (strncmp(names[i], TEMPORARY, strlen(TEMPORARY)) != 0) continue;
-        char *path = mn_sprintf("%s/%s", dir, names[i]);
-        if (mn_dir_remove(path) != MN_OK) mn_warn("%s: could not be removed: %s", path, mn_errmsg());
-        free(path);
+        int64_t attempt = attempt_of(names[i]);
+        if (attempt < 0 || attempt > cfg->attempt) continue;
+        if (discard(cfg, names[i]) != MN_OK) mn_warn("%s/%s stays: %s", cfg->dir, names[i], mn_errmsg());
     }
     mn_names_free(names, n);
 }
@@ -222,33 +248,36 @@ mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s)
     mn_err err;
     char name[32];
     snprintf(name, sizeof name, "step-%08lld", (long long)s->state.step);
-    char *temporary = mn_sprintf("%s/" TEMPORARY "%s-%lld", cfg->dir, name, (long long)cfg->attempt);
-    char *final = mn_sprintf("%s/%s", cfg->dir, name);
-    remove_temporaries(cfg->dir);
+    char *temporary = mn_sprintf(TEMPORARY "%s-%lld", name, (long long)cfg->attempt);
+    char *folder = mn_sprintf("%s/%s", cfg->dir, temporary), *final = mn_sprintf("%s/%s", cfg->dir, name);
     MN_TRY_OUT(err, still_ours(cfg));
-    if (mn_fault("ckpt.mkdir") || mkdir(temporary, 0777) != 0) {
-        err = mn_fail(MN_EIO, "%s: cannot create the folder: %s", temporary, strerror(errno));
+    remove_temporaries(cfg);
+    if (mn_fault("ckpt.mkdir") || mkdir(folder, 0777) != 0) {
+        err = mn_fail(MN_EIO, "%s: cannot create the folder: %s", folder, strerror(errno));
         goto out;
     }
-    MN_TRY_OUT(err, fill(cfg, s, temporary));
+    MN_TRY_OUT(err, fill(cfg, s, folder));
     MN_TRY_OUT(err, still_ours(cfg));
-    MN_TRY_OUT(err, publish(cfg->dir, temporary, final));
+    MN_TRY_OUT(err, publish(cfg->dir, folder, final));
     MN_TRY_OUT(err, write_latest(cfg->dir, name));
 out:
     if (err != MN_OK) {
         // Keep the first message: cleaning up may fail on the same full disk.
         char *message = mn_strdup(mn_errmsg());
-        remove_temporaries(cfg->dir);
+        if (discard(cfg, temporary) != MN_OK) mn_warn("%s stays: %s", folder, mn_errmsg());
         mn_fail(err, "%s", message);
         free(message);
     }
     free(temporary);
+    free(folder);
     free(final);
     return err;
 }
 
+// A folder that cannot be removed is no reason to doubt the new one: the next save tries again.
 mn_err dist__ckpt_prune(const dist_ckpt_cfg *cfg, int64_t newest, int64_t best_step)
 {
+    char name[32];
     int64_t *steps, n, kept = 0;
     mn_err err = MN_OK;
     char *path = mn_sprintf("%s/step-%08lld", cfg->dir, (long long)newest);
@@ -256,13 +285,15 @@ mn_err dist__ckpt_prune(const dist_ckpt_cfg *cfg, int64_t newest, int64_t best_s
     err = dist_ckpt_verify(path);
     free(path);
     MN_TRY(err);
-    MN_TRY(dist__ckpt_list(cfg->dir, &steps, &n));
-    for (int64_t i = 0; i < n && err == MN_OK; i++) {
+    if (dist__ckpt_list(cfg->dir, &steps, &n) != MN_OK) {
+        mn_warn("old checkpoints stay: %s", mn_errmsg());
+        return MN_OK;
+    }
+    for (int64_t i = 0; i < n; i++) {
         if (kept++ < cfg->keep || steps[i] == best_step || mn_fault("ckpt.prune")) continue;
-        path = mn_sprintf("%s/step-%08lld", cfg->dir, (long long)steps[i]);
-        err = mn_dir_remove(path);
-        free(path);
+        snprintf(name, sizeof name, "step-%08lld", (long long)steps[i]);
+        if (discard(cfg, name) != MN_OK) mn_warn("an old checkpoint could not be removed: %s", mn_errmsg());
     }
     free(steps);
-    return err;
+    return MN_OK;
 }

@@ -144,13 +144,13 @@ static dist_state state_of(int64_t step)
 }
 
 // Saves step after step with one writer; returns the error of the last one.
-static mn_err save(int64_t first, int64_t last)
+static mn_err save_as(int64_t attempt, int64_t first, int64_t last)
 {
     net n = make_net(11);
     dist_ckpt *k;
     mn_err err = dist_ckpt_open(
         &k, &(dist_ckpt_cfg){
-                .dir = "run/ckpt", .keep = 2, .binary = 5, .attempt = 1, .params = n.params, .optim = n.optim});
+                .dir = "run/ckpt", .keep = 2, .binary = 5, .attempt = attempt, .params = n.params, .optim = n.optim});
     for (int64_t step = first; step <= last && err == MN_OK; step++) {
         double stall;
         visit(n, step, 1);
@@ -162,6 +162,11 @@ static mn_err save(int64_t first, int64_t last)
     dist_ckpt_close(k);
     free_net(n);
     return err;
+}
+
+static mn_err save(int64_t first, int64_t last)
+{
+    return save_as(1, first, last);
 }
 
 // The step of the newest valid checkpoint, its content checked to the last bit; 0 when there is none, -1 on error.
@@ -208,6 +213,17 @@ Test(ckpt, round_trip_and_retention)
     cr_expect_eq(access("run/ckpt/step-00000004", F_OK), 0);
     cr_expect_eq(count_names(".tmp-"), 0);
     cr_assert_eq(save(5, 5), MN_OK, "%s", mn_errmsg()); // again: after a roll back
+    cr_expect_eq(newest(), 5);
+}
+
+// What cannot be removed costs a warning, not the save, and no longer looks like a checkpoint.
+Test(ckpt, one_that_cannot_be_removed)
+{
+    cr_assert_eq(save(1, 3), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(mn_dir_make("run/ckpt/step-00000002/folder"), MN_OK);
+    cr_expect_eq(save(4, 4), MN_OK, "%s", mn_errmsg());
+    cr_expect_neq(access("run/ckpt/step-00000002", F_OK), 0);
+    cr_expect_eq(save(5, 5), MN_OK, "%s", mn_errmsg());
     cr_expect_eq(newest(), 5);
 }
 
@@ -428,4 +444,33 @@ Test(ckpt, attempts_rise_and_an_older_one_stops)
     dist_attempt_close(&b);
     cr_expect_eq(save(1, 1), MN_ECREATE); // saves as attempt 1
     cr_expect_eq(newest(), 0);
+}
+
+static void claim_attempt(int64_t number)
+{
+    dist_attempt a;
+    cr_assert_eq(dist_attempt_open(&a, "run"), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(a.number, number);
+    dist_attempt_close(&a);
+}
+
+// Half-written folders of the dead are removed, those of a later attempt are not.
+Test(ckpt, a_later_attempt_keeps_what_it_is_writing)
+{
+    static const char *const half[] = {"run/ckpt/.tmp-step-00000007-1", "run/ckpt/.tmp-step-00000007-2",
+                                       "run/ckpt/.tmp-step-00000007-3"};
+    for (int i = 0; i < 3; i++) {
+        char *file = mn_sprintf("%s/model.safetensors", half[i]);
+        cr_assert_eq(mn_dir_make(half[i]), MN_OK);
+        cr_assert_eq(mn_file_replace(file, "x", 1), MN_OK);
+        free(file);
+    }
+    claim_attempt(1);
+    claim_attempt(2);
+    cr_expect_eq(save_as(1, 1, 1), MN_ECREATE); // refused: it touches nothing
+    cr_expect_eq(count_names(".tmp-"), 3);
+    cr_expect_eq(access("run/ckpt/.tmp-step-00000007-2/model.safetensors", F_OK), 0);
+    cr_expect_eq(save_as(2, 1, 1), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(count_names(".tmp-"), 1);
+    cr_expect_eq(access("run/ckpt/.tmp-step-00000007-3/model.safetensors", F_OK), 0);
 }
