@@ -19,6 +19,7 @@ struct dist_ckpt {
     dist_ckpt_cfg cfg;
     char *dir;
     dist__snapshot snapshot;
+    int64_t last; // step of the newest checkpoint of this course: the writer thread's
     pthread_t thread;
     int running, failed;
     mn_err err; // of the last save, set by the thread before it ends
@@ -34,6 +35,7 @@ mn_err dist_ckpt_open(dist_ckpt **out, const dist_ckpt_cfg *cfg)
     dist_ckpt *k = mn_calloc(1, sizeof *k);
     k->cfg = *cfg;
     k->cfg.dir = k->dir = mn_strdup(cfg->dir);
+    k->last = cfg->from_step;
     k->snapshot = (dist__snapshot){.params = cfg->params, .master = block, .bytes = bytes};
     k->snapshot.m = k->snapshot.master + a->count;
     k->snapshot.v = k->snapshot.m + a->trained;
@@ -87,7 +89,7 @@ static mn_err copy_state(dist_ckpt *k, const dist_state *s)
 static void *write_thread(void *arg)
 {
     dist_ckpt *k = arg;
-    k->err = dist__ckpt_write(&k->cfg, &k->snapshot);
+    k->err = dist__ckpt_write(&k->cfg, &k->snapshot, &k->last);
     if (k->err == MN_OK) k->err = dist__ckpt_prune(&k->cfg, k->snapshot.state.step, k->snapshot.state.best_step);
     free(k->err_text);
     k->err_text = k->err == MN_OK ? NULL : mn_strdup(mn_errmsg());

@@ -4,6 +4,8 @@
 //                                                                    and the digest of its own text
 // A save copies the state between two steps (the stall), then a thread writes a temporary folder with raw system calls,
 // makes it durable, renames it, and makes the parent durable. Readers trust only folders that verify.
+// A run that went on from an older checkpoint, or from none, moves the later ones to RUN/ckpt/abandoned-%06d (its attempt)
+// when it saves for the first time: they are neither resumed from nor counted nor removed.
 //
 //     dist_ckpt *k; MN_TRY(dist_ckpt_open(&k, &cfg));                    // rank 0 only
 //     MN_TRY(dist_ckpt_save(k, &state));                                 // returns after the copy
@@ -38,6 +40,7 @@ typedef struct dist_ckpt_cfg {
     int keep;          // newest ones kept, besides the best
     uint64_t binary;   // digest of the executable, for the record
     int64_t attempt;   // of this start of the run
+    int64_t from_step; // of the checkpoint in dir that this start goes on from; 0: of none in dir
     nn_params *params; // borrowed
     nn_optim *optim;
 } dist_ckpt_cfg;

@@ -35,8 +35,9 @@ char *dist__manifest_text(const dist__manifest *m); // caller frees
 MN_MUST_CHECK mn_err dist__manifest_parse(const char *text, size_t size, const char *path, dist__manifest *m);
 
 // Writes the folder dir/step-%08d from the snapshot; nothing is visible under that name before it is complete.
-MN_MUST_CHECK mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s);
-// Reads the newest back, then keeps `keep` of them and the best; MN_EDATA, and nothing removed, when it does not verify.
+// *last: step of the newest checkpoint of this run's course; those after it are set aside. Becomes the new one's.
+MN_MUST_CHECK mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s, int64_t *last);
+// Reads the newest back, then keeps `keep` of those up to it and the best; MN_EDATA, and nothing removed, when it does not verify.
 // One that cannot be removed is a warning.
 MN_MUST_CHECK mn_err dist__ckpt_prune(const dist_ckpt_cfg *cfg, int64_t newest, int64_t best_step);
 // Highest attempt number claimed in the run folder above `ckpt_dir`.

@@ -215,20 +215,42 @@ static int rename_new(const char *from, const char *to)
     return rename(from, to);
 }
 
-// A folder of that name can only be one of a run that was rolled back past it: it makes room.
-static mn_err publish(const char *dir, const char *temporary, const char *final)
+// Checkpoints after step `last` are not of the course that this writer is on: the run went on from an older one or from
+// none, or they are damaged and were refused. They leave the way, so that neither the next start nor retention takes
+// them for the newest; nothing of them is lost.
+static mn_err set_aside(const dist_ckpt_cfg *cfg, int64_t last)
+{
+    int64_t *steps, n, moved = 0;
+    MN_TRY(dist__ckpt_list(cfg->dir, &steps, &n));
+    char *aside = mn_sprintf("%s/abandoned-%06lld", cfg->dir, (long long)cfg->attempt);
+    mn_err err = n > 0 && steps[0] > last ? mn_dir_make(aside) : MN_OK;
+    for (; moved < n && steps[moved] > last && err == MN_OK; moved++) {
+        char *from = mn_sprintf("%s/step-%08lld", cfg->dir, (long long)steps[moved]);
+        char *to = mn_sprintf("%s/step-%08lld", aside, (long long)steps[moved]);
+        if (mn_fault("ckpt.aside") || rename_new(from, to) != 0)
+            err = mn_fail(MN_EIO, "%s: cannot move it to %s: %s", from, aside, strerror(errno));
+        free(from);
+        free(to);
+    }
+    if (err == MN_OK && moved > 0) err = mn_dir_sync(aside);
+    if (err == MN_OK && moved > 0)
+        mn_info("%s: the run goes on from step %lld; its %lld later checkpoints are in %s now", cfg->dir,
+                (long long)last, (long long)moved, aside);
+    free(aside);
+    free(steps);
+    return err;
+}
+
+static mn_err publish(const char *temporary, const char *final)
 {
     if (mn_fault("ckpt.rename")) return mn_fail(MN_EIO, "%s: injected fault", final);
-    if (rename_new(temporary, final) != 0) {
-        if (errno != EEXIST) return mn_fail(MN_EIO, "%s: cannot rename to it: %s", final, strerror(errno));
-        char *old = mn_sprintf("%s-replaced", temporary);
-        mn_err err = rename_new(final, old) == 0 && rename_new(temporary, final) == 0
-                         ? mn_dir_sync(dir)
-                         : mn_fail(MN_EIO, "%s: cannot replace it: %s", final, strerror(errno));
-        if (err == MN_OK) err = mn_dir_remove(old);
-        free(old);
-        MN_TRY(err);
-    }
+    if (rename_new(temporary, final) != 0)
+        return mn_fail(MN_EIO, "%s: cannot rename to it: %s", final, strerror(errno));
+    return MN_OK;
+}
+
+static mn_err sync_parent(const char *dir)
+{
     if (mn_fault("ckpt.parentsync")) return mn_fail(MN_EIO, "%s: injected fault", dir);
     return mn_dir_sync(dir);
 }
@@ -243,7 +265,7 @@ static mn_err write_latest(const char *dir, const char *name)
     return err;
 }
 
-mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s)
+mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s, int64_t *last)
 {
     mn_err err;
     char name[32];
@@ -258,7 +280,10 @@ mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s)
     }
     MN_TRY_OUT(err, fill(cfg, s, folder));
     MN_TRY_OUT(err, still_ours(cfg));
-    MN_TRY_OUT(err, publish(cfg->dir, folder, final));
+    MN_TRY_OUT(err, set_aside(cfg, *last));
+    MN_TRY_OUT(err, publish(folder, final));
+    *last = s->state.step;
+    MN_TRY_OUT(err, sync_parent(cfg->dir));
     MN_TRY_OUT(err, write_latest(cfg->dir, name));
 out:
     if (err != MN_OK) {
@@ -290,7 +315,8 @@ mn_err dist__ckpt_prune(const dist_ckpt_cfg *cfg, int64_t newest, int64_t best_s
         return MN_OK;
     }
     for (int64_t i = 0; i < n; i++) {
-        if (kept++ < cfg->keep || steps[i] == best_step || mn_fault("ckpt.prune")) continue;
+        if (steps[i] > newest) continue; // of another writer: neither counted nor touched
+        if (kept++ < cfg->keep || steps[i] == newest || steps[i] == best_step || mn_fault("ckpt.prune")) continue;
         snprintf(name, sizeof name, "step-%08lld", (long long)steps[i]);
         if (discard(cfg, name) != MN_OK) mn_warn("an old checkpoint could not be removed: %s", mn_errmsg());
     }

@@ -19,6 +19,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { MAX_SKIPS = 5 };
@@ -42,7 +43,7 @@ typedef struct loop {
     dist_watchdog *watchdog;
     dist_pace pace;
     dist_state state;
-    int64_t steps, per_epoch, saved_step;
+    int64_t steps, per_epoch, saved_step, from_step;
     int skips, stop, no_time;
     // Of the last step.
     double loss, lr, grad_norm, step_s, data_s, comm_s;
@@ -169,12 +170,23 @@ static mn_err restore(loop *l, const char *path)
     return MN_OK;
 }
 
+// Is it the checkpoint of this step in the run's own folder, or one from elsewhere?
+static int own_checkpoint(const loop *l, const char *path, int64_t step)
+{
+    struct stat a, b;
+    char *own = mn_sprintf("%s/step-%08lld", l->ckpt_dir, (long long)step);
+    int same = stat(path, &a) == 0 && stat(own, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+    free(own);
+    return same;
+}
+
 static mn_err restore_or_init(loop *l)
 {
     char path[DIST_CKPT_PATH];
     MN_TRY(choose_checkpoint(l, path));
     if (*path) {
         MN_TRY(dist_agree(l->comm, restore(l, path)));
+        if (own_checkpoint(l, path, l->state.step)) l->from_step = l->state.step;
     } else if (l->task->init) {
         MN_TRY(dist_agree(l->comm, l->task->init(l->task->ctx, l->params)));
     }
@@ -191,6 +203,7 @@ static mn_err open_writer(loop *l)
                          .keep = l->cfg->keep,
                          .binary = l->cfg->binary,
                          .attempt = l->attempt.number,
+                         .from_step = l->from_step,
                          .params = l->params,
                          .optim = l->optim};
     mn_err err = lead(l) ? dist_ckpt_open(&l->ckpt, &cfg) : MN_OK;

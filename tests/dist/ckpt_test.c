@@ -143,14 +143,19 @@ static dist_state state_of(int64_t step)
                         .world = 3};
 }
 
-// Saves step after step with one writer; returns the error of the last one.
-static mn_err save_as(int64_t attempt, int64_t first, int64_t last)
+// Saves step after step with one writer that has gone on from step `from`; returns the error of the last one.
+static mn_err save_from(int64_t from, int64_t attempt, int keep, int64_t first, int64_t last)
 {
     net n = make_net(11);
     dist_ckpt *k;
-    mn_err err = dist_ckpt_open(
-        &k, &(dist_ckpt_cfg){
-                .dir = "run/ckpt", .keep = 2, .binary = 5, .attempt = attempt, .params = n.params, .optim = n.optim});
+    dist_ckpt_cfg cfg = {.dir = "run/ckpt",
+                         .keep = keep,
+                         .binary = 5,
+                         .attempt = attempt,
+                         .from_step = from,
+                         .params = n.params,
+                         .optim = n.optim};
+    mn_err err = dist_ckpt_open(&k, &cfg);
     for (int64_t step = first; step <= last && err == MN_OK; step++) {
         double stall;
         visit(n, step, 1);
@@ -166,7 +171,7 @@ static mn_err save_as(int64_t attempt, int64_t first, int64_t last)
 
 static mn_err save(int64_t first, int64_t last)
 {
-    return save_as(1, first, last);
+    return save_from(first - 1, 1, 2, first, last);
 }
 
 // The step of the newest valid checkpoint, its content checked to the last bit; 0 when there is none, -1 on error.
@@ -214,6 +219,35 @@ Test(ckpt, round_trip_and_retention)
     cr_expect_eq(count_names(".tmp-"), 0);
     cr_assert_eq(save(5, 5), MN_OK, "%s", mn_errmsg()); // again: after a roll back
     cr_expect_eq(newest(), 5);
+    cr_expect_eq(dist_ckpt_verify("run/ckpt/abandoned-000001/step-00000005"), MN_OK, "%s", mn_errmsg());
+}
+
+// From an older step, or from none: later checkpoints are neither resumed from, nor do they push out newer work.
+Test(ckpt, an_abandoned_course_is_set_aside)
+{
+    cr_assert_eq(save_from(0, 1, 3, 1, 9), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(save_from(7, 2, 3, 8, 8), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(newest(), 8);
+    cr_expect_eq(count_names("step-"), 3); // the new 8, and of before 7 and the best
+    cr_expect_eq(dist_ckpt_verify("run/ckpt/abandoned-000002/step-00000008"), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(dist_ckpt_verify("run/ckpt/abandoned-000002/step-00000009"), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(save_from(0, 3, 1, 2, 3), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(newest(), 3);
+    cr_expect_eq(count_names("step-"), 1);
+    cr_expect_eq(dist_ckpt_verify("run/ckpt/abandoned-000003/step-00000001"), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(dist_ckpt_verify("run/ckpt/abandoned-000003/step-00000008"), MN_OK, "%s", mn_errmsg());
+}
+
+// A newer one that was refused takes the place of none that is whole.
+Test(ckpt, damaged_ones_do_not_count)
+{
+    cr_assert_eq(save(1, 2), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(save(6, 6), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(truncate("run/ckpt/step-00000006/state.json", 3), 0);
+    cr_expect_eq(newest(), 2);
+    cr_expect_eq(save_from(2, 2, 1, 3, 3), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(newest(), 3);
+    cr_expect_neq(access("run/ckpt/step-00000002", F_OK), 0);
 }
 
 // What cannot be removed costs a warning, not the save, and no longer looks like a checkpoint.
@@ -385,6 +419,27 @@ Test(ckpt, failing_anywhere_leaves_the_old_one)
     cr_expect_geq(failures, 20);
 }
 
+// The move fails or the program dies in it: nothing is lost, and the next save completes it.
+Test(ckpt, setting_aside_may_fail)
+{
+    static const char *const actions[] = {"fail", "kill"};
+    for (int i = 0; i < 2; i++) {
+        remove_tree("run/ckpt");
+        cr_assert_eq(mn_dir_make("run/ckpt"), MN_OK);
+        cr_assert_eq(save_from(0, 1, 9, 1, 6), MN_OK);
+        cr_expect_neq(save_with_fault("ckpt.aside", 2, actions[i], 4, 4), 0);
+        cr_expect_eq(count_names("step-"), 5);
+        cr_expect_eq(newest(), 5);
+        cr_expect_eq(save(4, 4), MN_OK, "%s", mn_errmsg());
+        cr_expect_eq(newest(), 4);
+        for (int step = 4; step <= 6; step++) {
+            char *path = mn_sprintf("run/ckpt/abandoned-000001/step-%08d", step);
+            cr_expect_eq(dist_ckpt_verify(path), MN_OK, "%s", mn_errmsg());
+            free(path);
+        }
+    }
+}
+
 // --- the place ---
 
 static void fill_disk(const char *path)
@@ -467,10 +522,10 @@ Test(ckpt, a_later_attempt_keeps_what_it_is_writing)
     }
     claim_attempt(1);
     claim_attempt(2);
-    cr_expect_eq(save_as(1, 1, 1), MN_ECREATE); // refused: it touches nothing
+    cr_expect_eq(save_from(0, 1, 2, 1, 1), MN_ECREATE); // refused: it touches nothing
     cr_expect_eq(count_names(".tmp-"), 3);
     cr_expect_eq(access("run/ckpt/.tmp-step-00000007-2/model.safetensors", F_OK), 0);
-    cr_expect_eq(save_as(2, 1, 1), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(save_from(0, 2, 2, 1, 1), MN_OK, "%s", mn_errmsg());
     cr_expect_eq(count_names(".tmp-"), 1);
     cr_expect_eq(access("run/ckpt/.tmp-step-00000007-3/model.safetensors", F_OK), 0);
 }

@@ -2,6 +2,7 @@
 # A run that is stopped or killed goes on as if nothing had happened.
 #   resume.sh MIEN MPIRUN PROGRAMS stops RANKS STEP...   stopped after STEP and resumed: the same bits as uninterrupted
 #   resume.sh MIEN MPIRUN PROGRAMS worlds                2, then 4, then 1 ranks: the same samples, losses within 1e-5
+#   resume.sh MIEN MPIRUN PROGRAMS courses               from none and from an older checkpoint: later ones do not come back
 #   resume.sh MIEN MPIRUN PROGRAMS kills RANKS COUNT     COUNT times kill -9, every second one inside a save
 #   resume.sh MIEN MPIRUN PROGRAMS signals               USR2 to one rank, TERM, INT once and twice
 . "$(dirname "$0")/common.sh"
@@ -49,6 +50,33 @@ worlds() {
   tells "the checkpoint comes from 4 ranks, here are 1"
   judge losses "$(metrics moved)" "$(metrics whole)" $steps 1e-5 || wrong "losses changed with the number of ranks"
   judge weights "$(model moved $steps)" "$(model whole $steps)" 1e-4 || wrong "weights changed with the number of ranks"
+}
+
+# stopped AT STEPS [ARGUMENT...]: goes on for so many steps, and then is stopped.
+stopped() {
+  at=$1
+  MIEN_FAULT=train.stop:$2=fail; export MIEN_FAULT
+  shift 2
+  ends 85 train 1 course $set_keep "$@"
+  unset MIEN_FAULT
+  [ "$(cat "$(run_folder course)/ckpt/LATEST")" = "$(printf 'step-%08d' "$at")" ] || wrong "LATEST is not step $at"
+  [ -d "$(checkpoint course "$at")" ] || wrong "no checkpoint of step $at"
+}
+
+courses() {
+  set_keep="eval.every=0 eval.split= checkpoint.every=2 checkpoint.keep=3"
+  stopped 12 12
+  stopped 4 4 --resume never
+  for step in 8 10 12; do
+    [ -d "$(run_folder course)/ckpt/abandoned-000002/step-$(printf %08d $step)" ] || wrong "step $step is lost"
+  done
+  ends 0 train 1 course $set_keep
+  tells "step 4, epoch"
+  stopped 21 1 --resume "$(checkpoint course 20)"
+  ends 0 train 1 course $set_keep
+  tells "step 21, epoch"
+  cmp "$(run_folder course)/ckpt/abandoned-000004/step-00000024/model.safetensors" "$(model course $steps)" ||
+    wrong "another course to the same step ends with other weights"
 }
 
 # --- kill -9 ---
