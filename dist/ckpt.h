@@ -77,7 +77,8 @@ MN_MUST_CHECK mn_err dist_ckpt_load(const char *path, nn_params *params, nn_opti
 MN_MUST_CHECK mn_err dist_ckpt_state(const char *path, dist_state *state);
 
 // The model file that `from` means: a .safetensors file, a checkpoint folder, or a run (its folder, or its name under
-// `runs`), of which `best` picks the best checkpoint, else the newest. Verified. MN_ENOINPUT: there is no such thing.
+// `runs`), of which `best` picks the best checkpoint, else the newest. Verified where there is a manifest: of the
+// checkpoint, or beside a file that is part of one. MN_ENOINPUT: there is no such thing.
 MN_MUST_CHECK mn_err dist_ckpt_find_model(const char *from, const char *runs, int best, char *path, size_t size);
 
 #endif

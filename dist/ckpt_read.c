@@ -6,6 +6,7 @@
 #include "nn/safetensors.h"
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -224,6 +225,25 @@ static int has(const char *folder, const char *name)
     return yes;
 }
 
+// One file of a checkpoint named by itself, perhaps through a link: the manifest beside it must agree. A file with
+// another name, or with no manifest beside it, is nobody's checkpoint.
+static mn_err verify_single(const char *file)
+{
+    dist__manifest m;
+    char *real = realpath(file, NULL);
+    if (!real) return mn_fail(MN_ENOINPUT, "%s: %s", file, strerror(errno));
+    mn_err err = MN_OK;
+    char *slash = strrchr(real, '/');
+    *slash = '\0';
+    for (int i = 0; i < DIST_CKPT_FILES && err == MN_OK; i++) {
+        if (strcmp(slash + 1, dist__ckpt_file[i]) != 0 || !has(real, "manifest.json")) continue;
+        err = read_manifest(real, &m);
+        if (err == MN_OK) err = verify_file(real, &m, i);
+    }
+    free(real);
+    return err;
+}
+
 // *found is 0 when `place` is nothing of the kind.
 static mn_err model_at(const char *place, int best, int *found, char *path, size_t size)
 {
@@ -232,7 +252,7 @@ static mn_err model_at(const char *place, int best, int *found, char *path, size
     if (stat(place, &st) == 0) {
         if (S_ISREG(st.st_mode)) {
             snprintf(path, size, "%s", place);
-            return MN_OK;
+            return verify_single(place);
         }
         if (has(place, "manifest.json")) return model_of(place, path, size);
         if (has(place, "ckpt")) return model_of_run(place, best, path, size);

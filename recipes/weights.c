@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 static const struct argp_option options[] = {
     {"form", 'f', "NAME", 0,
@@ -95,12 +94,10 @@ static const struct argp parser = {
         "         mien train recipes/affwild2/expr.yaml init.from=swin_b.safetensors\n\n"
         "         mien weights export affwild2-expr timm.safetensors --form timm"};
 
-// A file as it is; a checkpoint folder or run through the rules of --weights.
+// By the rules of --weights, so that a damaged checkpoint is refused here too; a file may be of any kind.
 static mn_err open_input(nn_weights **out, const weights_arguments *a, const char *from, nn_weights_form form)
 {
     char path[DIST_CKPT_PATH];
-    struct stat st;
-    if (stat(from, &st) == 0 && S_ISREG(st.st_mode)) return nn_weights_open(out, from, form);
     MN_TRY(dist_ckpt_find_model(from, a->runs, !a->last, path, sizeof path));
     return nn_weights_open(out, path, form);
 }

@@ -333,6 +333,27 @@ Test(ckpt, every_flipped_bit_is_found)
     cr_expect_eq(newest(), 1);
 }
 
+// A file of a checkpoint that is named by itself, or through a link, is no less verified; other files are not looked at.
+Test(ckpt, a_single_file_is_verified)
+{
+    char found[DIST_CKPT_PATH];
+    const char *model = "run/ckpt/step-00000001/model.safetensors";
+    cr_assert_eq(save(1, 1), MN_OK);
+    cr_assert_eq(symlink(model, "link.safetensors"), 0);
+    cr_expect_eq(dist_ckpt_find_model(model, "runs", 0, found, sizeof found), MN_OK, "%s", mn_errmsg());
+    cr_expect_str_eq(found, model);
+    char *whole;
+    size_t size;
+    cr_assert_eq(mn_file_read(model, 1 << 24, &whole, &size), MN_OK);
+    whole[size - 1] ^= 1;
+    cr_assert_eq(mn_file_replace(model, whole, size), MN_OK);
+    cr_assert_eq(mn_file_replace("alone.safetensors", whole, size), MN_OK);
+    free(whole);
+    cr_expect_eq(dist_ckpt_find_model(model, "runs", 0, found, sizeof found), MN_EDATA);
+    cr_expect_eq(dist_ckpt_find_model("link.safetensors", "runs", 0, found, sizeof found), MN_EDATA);
+    cr_expect_eq(dist_ckpt_find_model("alone.safetensors", "runs", 0, found, sizeof found), MN_OK, "%s", mn_errmsg());
+}
+
 Test(ckpt, stops_when_none_verifies)
 {
     char found[DIST_CKPT_PATH];

@@ -39,7 +39,11 @@ ends 74 train 2 run train.steps=16
 ends 65 train 1 run train.steps=16 --resume "$(checkpoint run 8)"
 tells "model.safetensors"
 [ "$before" = "$(digest "$work/runs/run/ckpt")" ] || wrong "a refused resume changed checkpoints"
-ends 65 "$mien" eval "$here/finetune.yaml" "paths.data=$work/data" --weights "$(checkpoint run 8)" >"$work/out" 2>&1
+for weights in "$(checkpoint run 8)" "$(model run 8)"; do
+  ends 65 "$mien" eval "$here/finetune.yaml" "paths.data=$work/data" --weights "$weights" >"$work/out" 2>&1
+  ends 65 "$mien" weights info "$weights" >"$work/out" 2>&1
+  ends 65 train 1 other train.steps=16 "init.from=$weights"
+done
 
 # Of another recipe: nothing is touched.
 again
