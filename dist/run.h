@@ -18,7 +18,8 @@ MN_MUST_CHECK mn_err dist_run_none(dist_run **out);
 void dist_run_close(dist_run *r);
 const char *dist_run_folder(const dist_run *r);      // NULL: it has none
 void dist_run_attempt(dist_run *r, int64_t attempt); // carried by every later line
-// Appends {"event":"kind",<members>,"attempt":n,"time":"..."} to metrics.jsonl.
+// Appends {"event":"kind",<members>,"attempt":n,"time":"..."} to metrics.jsonl. On a full disk or quota the line is left
+// out whole, one warning says so, and a fault event of kind lines_lost counts them when there is room again.
 MN_MUST_CHECK mn_err dist_run_event(dist_run *r, const char *kind, const char *members, ...) MN_PRINTF(3, 4);
 // Creates or replaces a small file of the run (recipe.resolved.yaml, env.json).
 MN_MUST_CHECK mn_err dist_run_file(dist_run *r, const char *name, const char *text);
