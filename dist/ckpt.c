@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <math.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,9 +22,12 @@ struct dist_ckpt {
     dist__snapshot snapshot;
     int64_t last; // step of the newest checkpoint of this course: the writer thread's
     pthread_t thread;
-    int running, failed;
-    mn_err err; // of the last save, set by the thread before it ends
+    atomic_int done; // the thread has nothing left to do
+    int running, ended, failed;
+    double stall_s;
+    mn_err err; // of the last save, set by the thread before it ends; MN_OK once it was reported
     char *err_text;
+    dist_saved saved; // the last that ended
 };
 
 mn_err dist_ckpt_open(dist_ckpt **out, const dist_ckpt_cfg *cfg)
@@ -93,20 +97,38 @@ static void *write_thread(void *arg)
     if (k->err == MN_OK) k->err = dist__ckpt_prune(&k->cfg, k->snapshot.state.step, k->snapshot.state.best_step);
     free(k->err_text);
     k->err_text = k->err == MN_OK ? NULL : mn_strdup(mn_errmsg());
+    atomic_store(&k->done, 1);
     return NULL;
 }
 
-mn_err dist_ckpt_wait(dist_ckpt *k)
+static void join(dist_ckpt *k)
 {
-    if (!k->running) return MN_OK;
     int e = pthread_join(k->thread, NULL);
     mn_assert(e == 0);
     k->running = 0;
     k->failed = k->err == MN_OK ? 0 : k->failed + 1;
-    return k->err == MN_OK ? MN_OK : mn_fail(k->err, "%s", k->err_text);
+    k->saved = (dist_saved){k->err, k->snapshot.state.step, k->stall_s};
+    k->ended = 1;
 }
 
-mn_err dist_ckpt_save(dist_ckpt *k, const dist_state *s, double *stall_s)
+mn_err dist_ckpt_wait(dist_ckpt *k)
+{
+    if (k->running) join(k);
+    mn_err err = k->err;
+    k->err = MN_OK;
+    return err == MN_OK ? MN_OK : mn_fail(err, "%s", k->err_text);
+}
+
+int dist_ckpt_ended(dist_ckpt *k, dist_saved *s)
+{
+    if (k->running && atomic_load(&k->done)) join(k);
+    int ended = k->ended;
+    k->ended = 0;
+    *s = k->saved;
+    return ended;
+}
+
+mn_err dist_ckpt_save(dist_ckpt *k, const dist_state *s)
 {
     double start = mn_seconds();
     mn_err before = dist_ckpt_wait(k);
@@ -115,10 +137,11 @@ mn_err dist_ckpt_save(dist_ckpt *k, const dist_state *s, double *stall_s)
     else
         MN_TRY(before);
     MN_TRY(copy_state(k, s));
+    atomic_store(&k->done, 0);
     int e = pthread_create(&k->thread, NULL, write_thread, k);
     if (e != 0) return mn_fail(MN_EINTERNAL, "cannot start the checkpoint thread: %s", strerror(e));
     k->running = 1;
-    *stall_s = mn_seconds() - start;
+    k->stall_s = mn_seconds() - start;
     return MN_OK;
 }
 

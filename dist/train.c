@@ -400,13 +400,23 @@ static mn_err evaluate(loop *l)
     return err;
 }
 
+// Told when it is durable, or when it is known why not.
+static mn_err tell_saved(loop *l)
+{
+    dist_saved s;
+    if (!l->ckpt || !dist_ckpt_ended(l->ckpt, &s)) return MN_OK;
+    if (s.err != MN_OK)
+        return dist_run_event(l->run, "fault", "\"kind\":\"checkpoint\",\"step\":%lld,\"status\":%d", (long long)s.step,
+                              mn_exit_code(s.err));
+    return dist_run_event(l->run, "checkpoint", "\"step\":%lld,\"stall_ms\":%.3f,\"bytes\":%lld", (long long)s.step,
+                          1e3 * s.stall_s, (long long)dist_ckpt_bytes(l->ckpt));
+}
+
 static mn_err write_checkpoint(loop *l)
 {
-    double stall = 0;
     if (!l->ckpt) return MN_OK;
-    MN_TRY(dist_ckpt_save(l->ckpt, &l->state, &stall));
-    return dist_run_event(l->run, "checkpoint", "\"step\":%lld,\"stall_ms\":%.3f,\"bytes\":%lld",
-                          (long long)l->state.step, 1e3 * stall, (long long)dist_ckpt_bytes(l->ckpt));
+    mn_err err = dist_ckpt_save(l->ckpt, &l->state), told = tell_saved(l); // of the save before
+    return err != MN_OK ? err : told;
 }
 
 static mn_err save(loop *l)
@@ -418,11 +428,17 @@ static mn_err save(loop *l)
     return MN_OK;
 }
 
+static mn_err wait_for_save(loop *l)
+{
+    mn_err err = l->ckpt ? dist_ckpt_wait(l->ckpt) : MN_OK, told = tell_saved(l);
+    return err != MN_OK ? err : told;
+}
+
 // Durable before the run may end.
 static mn_err finish_saving(loop *l)
 {
     dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
-    return dist_agree(l->comm, l->ckpt ? dist_ckpt_wait(l->ckpt) : MN_OK);
+    return dist_agree(l->comm, wait_for_save(l));
 }
 
 static int due(int64_t step, int64_t every, int64_t last)
@@ -436,7 +452,7 @@ static mn_err after_step(loop *l)
     // Evaluation first: a checkpoint of the same step then knows the score.
     if (due(step, l->cfg->eval_every, l->steps)) MN_TRY(evaluate(l));
     if (l->stop || due(step, l->cfg->save_every, l->steps) || step == l->state.best_step) MN_TRY(save(l));
-    return MN_OK;
+    return tell_saved(l);
 }
 
 static mn_err run_loop(loop *l)
@@ -488,6 +504,7 @@ static void finish(loop *l)
 {
     dist_progress_close(l->progress);
     data_loader_close(l->loader);
+    if (wait_for_save(l) != MN_OK) mn_warn("the last checkpoint was not written: %s", mn_errmsg());
     dist_ckpt_close(l->ckpt);
     dist_buckets_free(l->buckets);
     nn_optim_free(l->optim);

@@ -3,6 +3,7 @@
 #   resume.sh MIEN MPIRUN PROGRAMS stops RANKS STEP...   stopped after STEP and resumed: the same bits as uninterrupted
 #   resume.sh MIEN MPIRUN PROGRAMS worlds                2, then 4, then 1 ranks: the same samples, losses within 1e-5
 #   resume.sh MIEN MPIRUN PROGRAMS courses               from none and from an older checkpoint: later ones do not come back
+#   resume.sh MIEN MPIRUN PROGRAMS full                  the disk is full for a while: the run goes on and says what is missing
 #   resume.sh MIEN MPIRUN PROGRAMS kills RANKS COUNT     COUNT times kill -9, every second one inside a save
 #   resume.sh MIEN MPIRUN PROGRAMS signals               USR2 to one rank, TERM, INT once and twice
 . "$(dirname "$0")/common.sh"
@@ -77,6 +78,22 @@ courses() {
   tells "step 21, epoch"
   cmp "$(run_folder course)/ckpt/abandoned-000004/step-00000024/model.safetensors" "$(model course $steps)" ||
     wrong "another course to the same step ends with other weights"
+}
+
+event() { grep -c "^{\"event\":\"$1.*}\$" "$(metrics full)"; }
+
+full() {
+  MIEN_FAULT=run.append:3=full,run.append:4=full,ckpt.write:2=fail; export MIEN_FAULT
+  ends 0 train 2 full eval.every=0 eval.split= train.steps=12
+  unset MIEN_FAULT
+  tells "a checkpoint was not written, training goes on"
+  tells "2 lines were lost"
+  [ "$(event 'fault","kind":"checkpoint","step":5,"status":74,')" = 1 ] || wrong "no fault event of the save that failed"
+  [ "$(event 'checkpoint","step":5,')" = 0 ] || wrong "a save that failed counts as one"
+  [ "$(event 'checkpoint","step":10,')" = 1 ] || wrong "no event of the save that did not fail"
+  [ "$(event 'checkpoint","step":12,')" = 1 ] || wrong "no event of the last save"
+  [ "$(event 'fault","kind":"lines_lost","lines":2,')" = 1 ] || wrong "lost lines are not counted"
+  [ "$(event '')" = "$(wc -l <"$(metrics full)")" ] || wrong "metrics.jsonl has lines that are not whole"
 }
 
 # --- kill -9 ---
