@@ -148,6 +148,8 @@ static void moments(const nn_call *c, int64_t i, int64_t n, double *mean, double
     *var = count > 0 ? fmax(sums[n + i] / count - *mean * *mean, 0) : 0;
 }
 
+// A batch that is not finite leaves the running statistics alone: the step is skipped (dist/train.c), and what it had
+// written here could be neither taken back nor saved.
 static void update_running(const nn_call *c, int64_t i, double count, double mean, double var)
 {
     const batch_norm_attr *attr = c->node->attr;
@@ -155,8 +157,11 @@ static void update_running(const nn_call *c, int64_t i, double count, double mea
     float *running_mean = (float *)c->in[RUNNING_MEAN], *running_var = (float *)c->in[RUNNING_VAR];
     double keep = 1 - (double)attr->momentum, unbiased = count > 1 ? var * count / (count - 1) : var;
 
-    running_mean[i] = (float)(keep * (double)running_mean[i] + (double)attr->momentum * mean);
-    running_var[i] = (float)(keep * (double)running_var[i] + (double)attr->momentum * unbiased);
+    float new_mean = (float)(keep * (double)running_mean[i] + (double)attr->momentum * mean);
+    float new_var = (float)(keep * (double)running_var[i] + (double)attr->momentum * unbiased);
+    if (!isfinite(new_mean) || !isfinite(new_var)) return;
+    running_mean[i] = new_mean;
+    running_var[i] = new_var;
 }
 
 MN_SIMD static void normalise(const float *restrict x, const float *restrict stats, const float *restrict gain,

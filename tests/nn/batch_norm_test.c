@@ -204,3 +204,22 @@ Test(batch_norm, without_rows_leaves_running_statistics)
     cr_expect_eq(param(n, "bn.running_mean")[1], mean);
     drop(n);
 }
+
+// A sample that is not finite, in a row that counts: its step is skipped, the next ones are as if it had not been.
+Test(batch_norm, a_batch_that_is_not_finite_leaves_running_statistics)
+{
+    static const float bad[] = {NAN, INFINITY, 1e30f}; // the square of the last one is no float
+    net n = make(NN_TRAIN, 0, ROWS), good = make(NN_TRAIN, 0, ROWS);
+
+    for (int i = 0; i < 3; i++) {
+        feed(n, 0, ROWS);
+        float *x = nn_graph_input(n.graph, "x", NULL);
+        for (int64_t k = 0; k < WIDTH; k++)
+            x[k] = bad[i];
+        cr_assert_eq(nn_graph_run(n.graph, &(nn_tick){.rows = ROWS}), MN_OK);
+        expect_rows(param(n, "bn.running_mean"), param(good, "bn.running_mean"), WIDTH, 0, "running mean");
+        expect_rows(param(n, "bn.running_var"), param(good, "bn.running_var"), WIDTH, 0, "running var");
+    }
+    drop(n);
+    drop(good);
+}
