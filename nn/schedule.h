@@ -6,11 +6,13 @@
 
 typedef enum nn_schedule_kind { NN_SCHED_CONSTANT, NN_SCHED_COSINE, NN_SCHED_MULTISTEP } nn_schedule_kind;
 
+enum { NN_MILESTONES = 8 };
+
 typedef struct nn_schedule {
     nn_schedule_kind kind;
     double lr, warmup_lr, min_lr;
-    int64_t steps, warmup_steps; // total and warm-up updates
-    int64_t milestone[8];        // multistep: updates at which lr *= gamma
+    int64_t steps, warmup_steps;      // total and warm-up updates
+    int64_t milestone[NN_MILESTONES]; // multistep: updates at which lr *= gamma
     int n_milestones;
     double gamma;
     // The reference implementations' quirks (models.md section 1.2): the value for update n is set after update n - 1,

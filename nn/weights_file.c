@@ -43,15 +43,20 @@ mn_err nn__open_container(nn__container *c, const char *path)
 {
     int fd;
     int64_t size;
-    unsigned char first[4];
+    unsigned char first[9] = {0};
+    uint64_t header;
     MN_TRY(mn_file_open(&fd, path, &size));
-    mn_err err = mn_file_read_at(fd, first, sizeof first, 0, path);
+    mn_err err = mn_file_read_at(fd, first, size < 9 ? (size_t)size : sizeof first, 0, path);
     close(fd); // opened for reading: nothing can be lost
     if (err != MN_OK) return err;
     if (memcmp(first, "PK\3\4", 4) == 0) return nn__open_pth(c, path, 1);
     // A pickle starts with its protocol and an opcode; the third byte of a header's length is 0 up to 64 KiB, and then
     // small.
     if (first[0] == 0x80 && first[1] >= 2 && first[1] <= 5 && first[2] >= '(') return nn__open_pth(c, path, 0);
+    // A header's length, in the file, and its opening brace: one of them is left of a damaged safetensors file.
+    memcpy(&header, first, sizeof header);
+    if (first[8] != '{' && (size < 9 || header > (uint64_t)size - 8))
+        return mn_fail(MN_EDATA, "%s: neither a safetensors nor a PyTorch file", path);
     return nn__open_safetensors(c, path);
 }
 

@@ -15,19 +15,15 @@ error_t mien_arguments_parse(int key, char *arg, struct argp_state *state)
         if (!a->path) {
             a->path = arg;
         } else if (!strchr(arg, '=')) {
-            argp_error(state, "'%s' is not key=value", arg);
-            return EINVAL;
+            return mien_usage(state, "'%s' is not key=value", arg);
         } else if (a->n_overrides == MIEN_MAX_OVERRIDES) {
-            argp_error(state, "more than %d overrides", MIEN_MAX_OVERRIDES);
-            return EINVAL;
+            return mien_usage(state, "more than %d overrides", MIEN_MAX_OVERRIDES);
         } else {
             a->overrides[a->n_overrides++] = arg;
         }
         return 0;
     case ARGP_KEY_END:
-        if (a->path || a->help_keys) return 0;
-        argp_error(state, "the recipe is missing");
-        return EINVAL;
+        return a->path || a->help_keys ? 0 : mien_usage(state, "the recipe is missing");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -46,8 +42,7 @@ mn_err mien_arguments_read(const struct argp *parser, int argc, char **argv, voi
     }
     snprintf(name, sizeof name, "mien %s", argv[0]);
     argv[0] = name;
-    argp_err_exit_status = mn_exit_code(MN_EUSAGE);
-    return argp_parse(parser, argc, argv, 0, NULL, input) == 0 ? MN_OK : mn_fail(MN_EUSAGE, "see --help");
+    return mien_parse(parser, argc, argv, input);
 }
 
 static void print_table(const mn_option *o)
@@ -65,7 +60,8 @@ static void print_table(const mn_option *o)
 
 mn_err mien_print_keys(const char *task)
 {
-    if (task && !mien_task_find(task)) return mn_fail(MN_EUSAGE, "there is no task '%s'", task);
+    if (task && !mien_task_find(task))
+        return mn_fail(MN_EUSAGE, "there is no task '%s'; mien train --keys has the keys of all", task);
     printf("keys of every task:\n");
     print_table(mien_common_options);
     for (int i = 0; mien_task_at(i); i++) {

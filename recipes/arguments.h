@@ -4,8 +4,7 @@
 #define RECIPES_ARGUMENTS_H
 
 #include "dist/comm.h"
-
-#include <argp.h>
+#include "recipes/usage.h"
 
 enum { MIEN_MAX_OVERRIDES = 256 };
 
@@ -17,7 +16,7 @@ typedef struct mien_arguments { // first member of a verb's own
     const char *help_task; // of --keys; NULL: all
 } mien_arguments;
 
-// Parses argv with the verb's parser; what argp refuses is MN_EUSAGE after argp has said why. --help exits with 0.
+// Parses argv with the verb's parser, as mien_parse does.
 MN_MUST_CHECK mn_err mien_arguments_read(const struct argp *parser, int argc, char **argv, void *input);
 // For the default: of a verb's parser: the recipe, overrides and --keys.
 error_t mien_arguments_parse(int key, char *arg, struct argp_state *state);

@@ -38,13 +38,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->cfg.model = arg;
         return 0;
     case 'b':
-        a->cfg.batch = strtoll(arg, NULL, 10);
-        return 0;
+        return mien_int(state, "--batch", arg, 1, 1000000, &a->cfg.batch);
     case 'r':
-        a->cfg.rounds = strtoll(arg, NULL, 10);
-        return 0;
+        return mien_int(state, "--rounds", arg, 1, 1000000, &a->cfg.rounds);
     case 'p':
         a->cfg.bf16 = strcmp(arg, "bf16") == 0;
+        if (!a->cfg.bf16 && strcmp(arg, "fp32") != 0) return mien_usage(state, "--precision %s: fp32 or bf16", arg);
         return 0;
     case 'P':
         a->cfg.profile = 1;
@@ -53,14 +52,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->cfg.serve = 1;
         return 0;
     case 't':
-        a->loader.threads = strtol(arg, NULL, 10);
-        return 0;
+        return mien_int(state, "--threads", arg, 1, 256, &a->loader.threads);
     case 'x':
-        a->loader.side = strtol(arg, NULL, 10);
-        return 0;
+        return mien_int(state, "--side", arg, 16, 4096, &a->loader.side);
     case 'd':
-        a->loader.seconds = strtod(arg, NULL);
-        return 0;
+        return mien_positive(state, "--seconds", arg, 3600, &a->loader.seconds);
     case 'w':
         a->loader.pictures = arg;
         return 0;
@@ -68,16 +64,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->cfg.json = 1;
         return 0;
     case ARGP_KEY_ARG:
-        if (a->what) argp_usage(state);
+        if (a->what) return mien_usage(state, "one argument too many: '%s'", arg);
         a->what = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->what) argp_error(state, "what to measure is missing: step, allreduce or loader");
-        if (a->cfg.batch < 0 || a->cfg.rounds < 1) argp_error(state, "--batch and --rounds are positive numbers");
-        if (a->loader.threads < 1 || a->loader.threads > 256) argp_error(state, "--threads is a number from 1 to 256");
-        if (a->loader.side < 16 || a->loader.side > 4096) argp_error(state, "--side is a number from 16 to 4096");
-        if (!(a->loader.seconds > 0)) argp_error(state, "--seconds is a positive number");
-        return 0;
+        return a->what ? 0 : mien_usage(state, "what to measure is missing: step, allreduce or loader");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -112,8 +103,7 @@ mn_err mien_bench(int argc, char **argv)
     bench_arguments a = {.cfg = {.model = "simmim", .rounds = 11}, .loader = {.threads = 1, .side = 250, .seconds = 1}};
     char name[] = "mien bench";
     argv[0] = name;
-    argp_err_exit_status = mn_exit_code(MN_EUSAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see mien bench --help");
+    MN_TRY(mien_parse(&parser, argc, argv, &a));
     if (strcmp(a.what, "loader") == 0) {
         a.loader.batch = a.cfg.batch ? a.cfg.batch : 64;
         a.loader.rounds = a.cfg.rounds;
@@ -123,5 +113,5 @@ mn_err mien_bench(int argc, char **argv)
     if (a.cfg.batch == 0) a.cfg.batch = strcmp(a.cfg.model, "wav2vec2") == 0 ? 1 : 8;
     if (strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
     if (strcmp(a.what, "allreduce") == 0) return allreduce(&a);
-    return mn_fail(MN_EUSAGE, "there is no bench '%s'; step, allreduce or loader", a.what);
+    return mn_fail(MN_EUSAGE, "there is no bench '%s': step, allreduce or loader; see mien bench --help", a.what);
 }

@@ -15,7 +15,7 @@ typedef struct mien_bench_cfg {
 MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg);
 
 typedef struct mien_bench_loader_cfg {
-    long threads, side; // side of the stored pictures
+    int64_t threads, side; // side of the stored pictures
     int64_t batch, rounds;
     double seconds;       // of a round
     const char *pictures; // folder to write them to, or NULL

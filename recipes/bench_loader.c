@@ -25,13 +25,13 @@ static void print(const mien_bench_loader_cfg *cfg, const data_set *set, double 
     double low = rate[n / 4], median = rate[n / 2], high = rate[(3 * n) / 4], busy = all->cpu_s / all->seconds;
     dist_machine_processor(processor, sizeof processor);
     printf(cfg->json
-               ? "{\"bench\": \"loader\", \"processor\": \"%s\", \"threads\": %ld, \"batch\": %lld, \"jpeg_side\": "
-                 "%ld, \"jpeg_bytes\": %.0f, \"side\": %d, \"rounds\": %lld, \"pictures_per_s\": %.1f, "
+               ? "{\"bench\": \"loader\", \"processor\": \"%s\", \"threads\": %lld, \"batch\": %lld, \"jpeg_side\": "
+                 "%lld, \"jpeg_bytes\": %.0f, \"side\": %d, \"rounds\": %lld, \"pictures_per_s\": %.1f, "
                  "\"quartiles\": [%.1f, %.1f], \"cpus\": %.2f}\n"
-               : "loader on %s: %ld threads, batch %lld, JPEGs of %ld pixels and %.0f bytes to %d pixels, %lld "
+               : "loader on %s: %lld threads, batch %lld, JPEGs of %lld pixels and %.0f bytes to %d pixels, %lld "
                  "rounds\n%.1f pictures/s (quartiles %.1f - %.1f), %.2f processors busy\n",
-           processor, cfg->threads, (long long)cfg->batch, cfg->side, data_bench_pictures_bytes(set), SIDE,
-           (long long)n, median, low, high, busy);
+           processor, (long long)cfg->threads, (long long)cfg->batch, (long long)cfg->side,
+           data_bench_pictures_bytes(set), SIDE, (long long)n, median, low, high, busy);
 }
 
 mn_err mien_bench_loader(const mien_bench_loader_cfg *cfg)

@@ -1,5 +1,6 @@
 // mien data: datasets in and out of shards. One argp parser per action; what is done lives in data/.
 #include "recipes/data_synth.h"
+#include "recipes/usage.h"
 #include "recipes/verbs.h"
 
 #include "data/import.h"
@@ -8,33 +9,10 @@
 #include "dist/comm.h"
 #include "nn/base/log.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-// Numbers on the command line: the whole text, in range, or an error of argp's.
-
-static int64_t int_option(struct argp_state *state, const char *name, const char *text, int64_t least, int64_t most)
-{
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    if (errno || end == text || *end || v < least || v > most)
-        argp_error(state, "--%s wants a whole number from %lld to %lld, not '%s'", name, (long long)least,
-                   (long long)most, text);
-    return v;
-}
-
-static double share_option(struct argp_state *state, const char *name, const char *text)
-{
-    char *end;
-    double v = strtod(text, &end);
-    if (end == text || *end || !(v > 0 && v <= 1))
-        argp_error(state, "--%s wants a share above 0 up to 1, not '%s'", name, text);
-    return v;
-}
 
 static mn_err print_json(const json_t *o)
 {
@@ -67,6 +45,8 @@ static const struct argp_option import_options[] = {
 static error_t parse_import(int key, char *arg, struct argp_state *state)
 {
     import_args *a = state->input;
+    int64_t size = 0;
+    error_t err;
     switch (key) {
     case OPT_SRC:
         a->cfg.src = arg;
@@ -75,14 +55,13 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
         a->cfg.out = arg;
         return 0;
     case OPT_SIZE:
-        a->cfg.size = (int)int_option(state, "size", arg, 8, 8192);
-        return 0;
+        err = mien_int(state, "--size", arg, 8, 8192, &size);
+        a->cfg.size = (int)size;
+        return err;
     case OPT_LIMIT:
-        a->cfg.limit = int_option(state, "limit", arg, 1, INT64_MAX);
-        return 0;
+        return mien_int(state, "--limit", arg, 1, INT64_MAX, &a->cfg.limit);
     case OPT_REJECTS:
-        a->cfg.reject_most = share_option(state, "max-rejects", arg);
-        return 0;
+        return mien_positive(state, "--max-rejects", arg, 1, &a->cfg.reject_most);
     case OPT_HEADERS:
         a->cfg.headers_only = 1;
         return 0;
@@ -93,12 +72,11 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
         a->json = 1;
         return 0;
     case ARGP_KEY_ARG:
-        if (a->cfg.kind) argp_error(state, "one KIND at a time: '%s' is too much", arg);
+        if (a->cfg.kind) return mien_usage(state, "one KIND at a time: '%s' is too much", arg);
         a->cfg.kind = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->cfg.kind || !a->cfg.src || !a->cfg.out) argp_error(state, "KIND, --src and --out are needed");
-        return 0;
+        return a->cfg.kind && a->cfg.src && a->cfg.out ? 0 : mien_usage(state, "KIND, --src and --out are needed");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -183,7 +161,7 @@ static mn_err run_import(int argc, char **argv)
     import_args a = {0};
     data_import_report report = {0};
     dist_comm *c;
-    if (argp_parse(&import_argp, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(mien_parse(&import_argp, argc, argv, &a));
     MN_TRY(dist_open(&c));
     mn_log_rank(dist_rank(c));
     a.cfg.ranks =
@@ -213,20 +191,22 @@ typedef struct path_args {
 static error_t parse_path(int key, char *arg, struct argp_state *state)
 {
     path_args *a = state->input;
+    int64_t threads = 0;
+    error_t err;
     switch (key) {
     case OPT_JSON:
         a->json = 1;
         return 0;
     case OPT_THREADS:
-        a->threads = (int)int_option(state, "threads", arg, 1, 64);
-        return 0;
+        err = mien_int(state, "--threads", arg, 1, 64, &threads);
+        a->threads = (int)threads;
+        return err;
     case ARGP_KEY_ARG:
-        if (a->path) argp_error(state, "one folder at a time: '%s' is too much", arg);
+        if (a->path) return mien_usage(state, "one folder at a time: '%s' is too much", arg);
         a->path = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->path) argp_error(state, "which folder?");
-        return 0;
+        return a->path ? 0 : mien_usage(state, "the folder is missing");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -252,7 +232,7 @@ static mn_err run_verify(int argc, char **argv)
     path_args a = {0};
     json_t *report, *o;
     size_t i;
-    if (argp_parse(&verify_argp, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(mien_parse(&verify_argp, argc, argv, &a));
     MN_TRY(data_verify(a.path, a.threads, &report));
     int ok = json_is_true(json_object_get(report, "ok"));
     long long problems = number(report, "n_problems");
@@ -268,7 +248,8 @@ static mn_err run_verify(int argc, char **argv)
     }
     json_decref(report);
     if (err == MN_OK && !ok)
-        err = mn_fail(MN_EDATA, "%s: %lld problems: import again, or copy the files again", a.path, problems);
+        err = mn_fail(MN_EDATA, "%s: %lld problem%s: import again, or copy the files again", a.path, problems,
+                      problems == 1 ? "" : "s");
     return err;
 }
 
@@ -290,7 +271,7 @@ static mn_err run_info(int argc, char **argv)
 {
     path_args a = {0};
     json_t *report;
-    if (argp_parse(&info_argp, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(mien_parse(&info_argp, argc, argv, &a));
     MN_TRY(data_info(a.path, &report));
     mn_err err = MN_OK;
     if (a.json)
@@ -314,19 +295,19 @@ static const action actions[] = {
 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
-static void usage(FILE *to)
+static void print_help(void)
 {
-    fputs("usage: mien data ACTION ...        mien data ACTION --help\n\n", to);
+    puts("usage: mien data ACTION ...        mien data ACTION --help\n");
     for (int i = 0; i < ACTIONS; i++)
-        fprintf(to, "  %-9s %s\n", actions[i].name, actions[i].help);
-    fputs("\nExample: mien data import celeba --src /data/CelebA --out mien-data/celeba\n", to);
+        printf("  %-9s %s\n", actions[i].name, actions[i].help);
+    puts("\nExample: mien data import celeba --src /data/CelebA --out mien-data/celeba");
 }
 
 mn_err mien_data(int argc, char **argv)
 {
     char name[64];
     if (argc > 1 && strcmp(argv[1], "--help") == 0) {
-        usage(stdout);
+        print_help();
         return MN_OK;
     }
     for (int i = 0; argc > 1 && i < ACTIONS; i++)
@@ -335,6 +316,7 @@ mn_err mien_data(int argc, char **argv)
             argv[1] = name; // what argp calls the program in its messages
             return actions[i].run(argc - 1, argv + 1);
         }
-    usage(stderr);
-    return argc > 1 ? mn_fail(MN_EUSAGE, "there is no action '%s'", argv[1]) : mn_fail(MN_EUSAGE, "which action?");
+    if (argc < 2)
+        return mn_fail(MN_EUSAGE, "what to do is missing: synth, import, verify or info; see mien data --help");
+    return mn_fail(MN_EUSAGE, "there is no action '%s': synth, import, verify or info; see mien data --help", argv[1]);
 }

@@ -4,8 +4,8 @@
 #include "dist/metrics.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
+#include "recipes/usage.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,20 +24,12 @@ static const struct argp_option options[] = {
     {"threads", OPT_THREADS, "N", 0, "Threads (default: the processors); the result does not depend on it", 0},
     {0}};
 
-// A whole number in range; 0 stands for the default in data_synth_cfg, so it is refused here.
-static int64_t number(struct argp_state *state, const char *name, const char *text, int64_t least)
-{
-    char *end;
-    errno = 0;
-    long long v = strtoll(text, &end, 10);
-    if (errno || end == text || *end || v < least)
-        argp_error(state, "--%s wants a whole number from %lld on, not '%s'", name, (long long)least, text);
-    return v;
-}
-
+// 0 stands for the default in data_synth_cfg, so it is refused here.
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     data_synth_cfg *c = state->input;
+    int64_t v = 0;
+    error_t err;
     switch (key) {
     case OPT_OUT:
         c->out = arg;
@@ -46,30 +38,27 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         c->kinds = arg;
         return 0;
     case OPT_SEED:
-        c->seed = (uint64_t)number(state, "seed", arg, 0);
-        return 0;
+        err = mien_int(state, "--seed", arg, 0, INT64_MAX, &v);
+        c->seed = (uint64_t)v;
+        return err;
     case OPT_VIDEOS:
-        c->videos = number(state, "videos", arg, 1);
-        return 0;
+        return mien_int(state, "--videos", arg, 1, INT64_MAX, &c->videos);
     case OPT_FRAMES:
-        c->frames = number(state, "frames", arg, 1);
-        return 0;
+        return mien_int(state, "--frames", arg, 1, INT64_MAX, &c->frames);
     case OPT_IMAGES:
-        c->images = number(state, "images", arg, 1);
-        return 0;
+        return mien_int(state, "--images", arg, 1, INT64_MAX, &c->images);
     case OPT_SIZE:
-    case OPT_THREADS: {
-        int64_t v = number(state, key == OPT_SIZE ? "size" : "threads", arg, 1);
-        int *to = key == OPT_SIZE ? &c->size : &c->threads;
-        *to = v > 1000000 ? 1000000 : (int)v; // out of range either way: data_synth says so
-        return 0;
-    }
+        err = mien_int(state, "--size", arg, 1, 1000000, &v); // data_synth knows what is too much
+        c->size = (int)v;
+        return err;
+    case OPT_THREADS:
+        err = mien_int(state, "--threads", arg, 1, 1000000, &v);
+        c->threads = (int)v;
+        return err;
     case ARGP_KEY_ARG:
-        argp_error(state, "'%s' is too much; kinds go into --kind", arg);
-        return 0;
+        return mien_usage(state, "'%s' is too much: kinds go into --kind", arg);
     case ARGP_KEY_END:
-        if (!c->out) argp_error(state, "--out is needed");
-        return 0;
+        return c->out ? 0 : mien_usage(state, "--out is missing");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -167,7 +156,7 @@ mn_err mien_data_synth(int argc, char **argv)
 {
     data_synth_cfg cfg = {0};
     data_synth_report r;
-    if (argp_parse(&argp, argc, argv, 0, NULL, &cfg) != 0) return mn_fail(MN_EUSAGE, "see --help");
+    MN_TRY(mien_parse(&argp, argc, argv, &cfg));
     MN_TRY(data_synth(&cfg, &r));
     if (r.affwild2) MN_TRY(write_oracle(&cfg));
     int n = printf("%s: %lld pictures (%.1f MB), %lld videos in %.1f s", cfg.out, (long long)r.pictures,

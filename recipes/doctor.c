@@ -10,9 +10,9 @@
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 #include "nn/onednn.h"
+#include "recipes/usage.h"
 #include "recipes/version.h"
 
-#include <argp.h>
 #include <jansson.h>
 #include <math.h>
 #include <omp.h>
@@ -53,8 +53,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->runs = arg;
         return 0;
     case ARGP_KEY_ARG:
-        argp_error(state, "one argument too many: '%s'", arg);
-        return 0;
+        return mien_usage(state, "one argument too many: '%s'", arg);
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -372,8 +371,7 @@ mn_err mien_doctor(int argc, char **argv)
     dist_comm *c;
     char name[] = "mien doctor";
     argv[0] = name;
-    argp_err_exit_status = mn_exit_code(MN_EUSAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see mien doctor --help");
+    MN_TRY(mien_parse(&parser, argc, argv, &a));
     MN_TRY(dist_open(&c));
     r.checks = json_array();
     mn_err err = examine(c, &r, &a);

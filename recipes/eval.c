@@ -64,6 +64,8 @@ static mn_err eval(mien_job *j, const eval_arguments *a)
     mien_inference *m = NULL;
     dist_score *score = mn_calloc(1, sizeof *score);
     mn_err err;
+    mn_err named = *c->eval_split ? MN_OK : mn_recipe_fail(j->recipe, "eval.split", "is empty: nothing to score");
+    MN_TRY_OUT(err, dist_agree(j->comm, named));
     MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, c->eval_split, &set)));
     j->score_set = set;
     int64_t rows = data_loader_plan_rows(c->eval_batch, dist_world(j->comm), 0);

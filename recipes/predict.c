@@ -60,8 +60,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'f':
         a->format = find(formats, FORMATS, arg);
-        if (a->format < 0) argp_error(state, "--format %s: it is csv, abaw-video or abaw-image", arg);
-        return 0;
+        return a->format >= 0 ? 0 : mien_usage(state, "--format %s: it is csv, abaw-video or abaw-image", arg);
     case 'S':
         a->sample = arg;
         return 0;

@@ -1,5 +1,7 @@
 #include "recipes/recipe.h"
 
+#include "data/label.h"
+#include "data/shard.h"
 #include "dist/ckpt.h"
 #include "dist/cores.h"
 #include "dist/metrics.h"
@@ -129,6 +131,11 @@ static mn_err check_common(mien_job *j)
     const mien_common *c = &j->common;
     if (c->steps > 0 && c->epochs > 0)
         return mn_recipe_fail(j->recipe, "train.epochs", "give train.steps or train.epochs, not both");
+    if (c->milestones.n > NN_MILESTONES)
+        return mn_recipe_fail(j->recipe, "schedule.milestones", "%lld epochs; there can be at most %d",
+                              (long long)c->milestones.n, NN_MILESTONES);
+    if (*c->eval_split && data_split_number(c->eval_split) <= DATA_SPLIT_NONE)
+        return mn_recipe_fail(j->recipe, "eval.split", "'%s' is none of train, validation, test", c->eval_split);
     if (c->device == MIEN_CUDA)
         return mn_fail(MN_EDEVICE, "%s: device: cuda, but this build has no CUDA module; use device: auto or cpu",
                        j->path);
@@ -256,8 +263,7 @@ static nn_schedule schedule_of(const mien_common *c, int64_t per_epoch, int64_t 
                      .gamma = c->gamma,
                      .timm_quirks = c->quirks,
                      .per_epoch = c->lr_per_epoch ? per_epoch : 0};
-    int64_t most = sizeof s.milestone / sizeof *s.milestone;
-    for (int64_t i = 0; i < c->milestones.n && i < most; i++)
+    for (int64_t i = 0; i < c->milestones.n; i++)
         s.milestone[s.n_milestones++] = (int64_t)(c->milestones.v[i] * (double)per_epoch + 0.5);
     return s;
 }

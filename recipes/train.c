@@ -1,13 +1,15 @@
 // mien train RECIPE.yaml [key=value ...] [--resume auto|never|CKPT_DIR] [--dry-run]
 #include "recipes/verbs.h"
 
-#include "nn/base/log.h"
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
 #include "recipes/recipe.h"
 #include "recipes/sources.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 static const struct argp_option options[] = {
     {"resume", 'r', "auto|never|DIR", 0,
@@ -46,6 +48,23 @@ static const struct argp parser = {
            "Example: mpirun -n 2 mien train recipes/simmim/demo.yaml train.steps=100\n\n"
            "Faces are expected cropped. Keys of the recipe: mien train --keys [TASK]."};
 
+// --resume names a checkpoint when it is no word of ours. Whether that is sound is looked at when it is loaded.
+static mn_err check_resume(const char *from)
+{
+    if (strcmp(from, "auto") == 0 || strcmp(from, "never") == 0) return MN_OK;
+    char *manifest = mn_sprintf("%s/manifest.json", from);
+    int found = access(manifest, F_OK) == 0;
+    free(manifest);
+    if (found) return MN_OK;
+    return mn_fail(strchr(from, '/') ? MN_ENOINPUT : MN_EUSAGE,
+                   "--resume %s: neither auto, never nor a checkpoint folder (runs/NAME/ckpt/step-...)", from);
+}
+
+static mn_err make_runs(const char *dir)
+{
+    return mn_while(mn_dir_make(dir), "making the folder of paths.runs");
+}
+
 static mn_err record_sources(const mien_job *j, const data_set *set, int dry_run)
 {
     char *run = mn_sprintf("%s/%s", j->common.runs_dir, j->common.run);
@@ -65,12 +84,15 @@ static mn_err train(mien_job *j, const train_arguments *a)
     dist_train_cfg cfg;
     mn_err err;
     char *text = mn_recipe_text(j->recipe);
+    MN_TRY_OUT(err, dist_agree(j->comm, dist_rank(j->comm) == 0 ? check_resume(a->resume) : MN_OK));
     MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_TRAIN, NULL, &sets)));
     if (j->task->score_begin && *j->common.eval_split)
         MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, j->common.eval_split, &eval)));
     j->score_set = eval;
-    MN_TRY_OUT(err, record_sources(j, sets, a->dry_run));
     MN_TRY_OUT(err, mien_train_cfg(j, sets, &cfg));
+    int writes = dist_rank(j->comm) == 0 && !a->dry_run;
+    MN_TRY_OUT(err, dist_agree(j->comm, writes ? make_runs(j->common.runs_dir) : MN_OK));
+    MN_TRY_OUT(err, record_sources(j, sets, a->dry_run));
     cfg.resume = a->resume;
     cfg.dry_run = a->dry_run;
     cfg.recipe_text = text;

@@ -6,8 +6,8 @@
 #include "nn/bias_table.h"
 #include "nn/safetensors.h"
 #include "nn/weights.h"
+#include "recipes/usage.h"
 
-#include <argp.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,30 +33,26 @@ typedef struct weights_arguments {
     int64_t window;
 } weights_arguments;
 
-static void read_form(weights_arguments *a, const char *name, struct argp_state *state)
+static error_t read_form(weights_arguments *a, const char *name, struct argp_state *state)
 {
     a->form = nn_weights_form_parse(name);
-    if (a->form != NN_WEIGHTS_FORMS) return;
+    if (a->form != NN_WEIGHTS_FORMS) return 0;
     char forms[256] = "";
     for (int i = NN_WEIGHTS_AUTO + 1; i < NN_WEIGHTS_FORMS; i++) {
         size_t used = strlen(forms);
         snprintf(forms + used, sizeof forms - used, " %s", nn_weights_form_name((nn_weights_form)i));
     }
-    argp_error(state, "there is no form '%s'; the forms:%s", name, forms);
+    return mien_usage(state, "there is no form '%s'; the forms:%s", name, forms);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     weights_arguments *a = state->input;
-    char *end;
     switch (key) {
     case 'f':
-        read_form(a, arg, state);
-        return 0;
+        return read_form(a, arg, state);
     case 'W':
-        a->window = strtoll(arg, &end, 10);
-        if (*end || a->window < 2 || a->window > 64) argp_error(state, "--window %s: a number from 2 to 64", arg);
-        return 0;
+        return mien_int(state, "--window", arg, 2, 64, &a->window);
     case 'r':
         a->runs = arg;
         return 0;
@@ -72,11 +68,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         else if (a->files < 2)
             a->file[a->files++] = arg;
         else
-            argp_error(state, "one argument too many: '%s'", arg);
+            return mien_usage(state, "one argument too many: '%s'", arg);
         return 0;
     case ARGP_KEY_END:
-        if (!a->what) argp_error(state, "what to do is missing: info, diff, import or export");
-        return 0;
+        return a->what ? 0 : mien_usage(state, "what to do is missing: info, diff, import or export");
     default:
         return ARGP_ERR_UNKNOWN;
     }
@@ -328,15 +323,15 @@ mn_err mien_weights(int argc, char **argv)
     weights_arguments a = {.runs = "./runs"};
     char name[] = "mien weights";
     argv[0] = name;
-    argp_err_exit_status = mn_exit_code(MN_EUSAGE);
-    if (argp_parse(&parser, argc, argv, 0, NULL, &a) != 0) return mn_fail(MN_EUSAGE, "see mien weights --help");
+    MN_TRY(mien_parse(&parser, argc, argv, &a));
     for (size_t i = 0; i < sizeof actions / sizeof *actions; i++) {
         if (strcmp(a.what, actions[i].name) != 0) continue;
         if (a.files != actions[i].files)
             return mn_fail(MN_EUSAGE, "%s takes %d file%s, here are %d; see mien weights --help", a.what,
                            actions[i].files, actions[i].files == 1 ? "" : "s", a.files);
-        if (a.window && actions[i].run != import) return mn_fail(MN_EUSAGE, "--window is for import");
+        if (a.window && actions[i].run != import)
+            return mn_fail(MN_EUSAGE, "--window is for import; see mien weights --help");
         return actions[i].run(&a);
     }
-    return mn_fail(MN_EUSAGE, "there is no action '%s'; info, diff, import or export", a.what);
+    return mn_fail(MN_EUSAGE, "there is no action '%s': info, diff, import or export; see mien weights --help", a.what);
 }

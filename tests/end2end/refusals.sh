@@ -1,6 +1,6 @@
 #!/bin/sh
 # Wrong recipes, missing and damaged inputs, runs in use: the exit status, one line that says what and where, and nothing
-# touched.  refusals.sh MIEN MPIRUN PROGRAMS recipes|inputs|runs|dry
+# touched.  refusals.sh MIEN MPIRUN PROGRAMS usage|recipes|inputs|runs|dry
 . "$(dirname "$0")/common.sh"
 train() { n=$1 name=$2; shift 2; job "$n" finetune "$name" train.steps=4 "$@"; }
 # Nothing of a run may exist after a refusal.
@@ -21,6 +21,40 @@ bad() {
   no_run bad
 }
 
+# misuse TEXT ARGUMENT...: one line that has the text and a pointer to the help, 64.
+misuse() {
+  text=$1
+  shift
+  ends 64 "$mien" "$@" >"$work/out" 2>&1
+  [ "$(wc -l <"$work/out")" = 1 ] || wrong "'mien $*' does not answer with one line"
+  tells "$text"
+  tells "--help"
+}
+
+usage() {
+  misuse "no verb 'trian'" trian
+  misuse "the recipe is missing" train
+  misuse "'b' is not key=value" train a.yaml b
+  misuse "did you mean '--resume'" train a.yaml --resum3 auto
+  misuse "--resume wants a value" train a.yaml --resume
+  misuse "--dry-run takes no value" train a.yaml --dry-run=1
+  misuse "no option '-q'" train a.yaml -q
+  misuse "--weights is missing" eval a.yaml
+  misuse "--format x" predict a.yaml --format x
+  misuse "synth, import, verify or info" data
+  misuse "no action 'foo'" data foo
+  misuse "--size wants a whole number from 8" data import celeba --size 7
+  misuse "--max-rejects wants a number above 0" data import celeba --max-rejects 2
+  misuse "--seed wants a whole number" data synth --seed 1x
+  misuse "the folder is missing" data verify
+  misuse "no action 'foo'" weights foo
+  misuse "--window wants" weights import a b --window 1
+  misuse "no bench 'foo'" bench foo
+  misuse "one argument too many: 'a.yaml'" bench loader a.yaml
+  misuse "--batch wants a whole number" bench step --batch 0
+  misuse "one argument too many: 'x'" doctor x
+}
+
 recipes() {
   bad 's/^seed: 4/sede: 4/' 4:1 sede seed
   grep -n . "$here/finetune.yaml" | sed -n 's/^\([0-9]*\):optim:.*/\1/p' >"$work/line"
@@ -35,6 +69,7 @@ recipes() {
   bad 's/{set: faces, split: train}/{sett: faces}/' 7:6 sett set
   bad 's/target: expr/target: exprs/' 5:9 exprs expr
   bad 's/embed: 16/embed: 15/' 9:28 model.embed
+  bad 's/kind: cosine/milestones: [1, 2, 3, 4, 5, 6, 7, 8, 9]/' "$((optim + 1)):24" schedule.milestones "at most 8"
   bad 's/train: {/train: {/;$s/$/\n  - {/' 16:3
   for override in lr=1 optim.lr=x optim.lrr=1 train.batch=99999999999 task=simmm; do
     ends 78 train 1 bad "$override"
@@ -45,6 +80,9 @@ recipes() {
   ends 78 train 2 bad optim.lrr=1
   tells "optim.lr"
   no_run bad
+  bad 's/eval: {/eval: {split: val, /' "$((optim + 3)):15" eval.split validation
+  ends 78 "$mien" eval "$here/finetune.yaml" eval.split= --weights none >"$work/out" 2>&1
+  tells "eval.split=: "
   ends 66 "$mien" train "$work/none.yaml" >"$work/out" 2>&1
   tells none.yaml
   ends 64 "$mien" train >"$work/out" 2>&1
@@ -64,6 +102,8 @@ inputs() {
   done
   ends 66 "$mien" eval "$here/finetune.yaml" "paths.data=$work/data" --weights "$work/none" >"$work/out" 2>&1
   tells "$work/none"
+  ends 65 "$mien" weights info /etc/passwd >"$work/out" 2>&1
+  tells "neither a safetensors nor a PyTorch file"
 
   # Damage in the pictures, in the index and in features, wherever it is: 65, never a batch of it.
   cp -a "$work/data" "$work/sound"
@@ -113,7 +153,15 @@ runs() {
   [ $? = 85 ] || wrong "the first job was disturbed by the second"
   : >"$work/file"
   ends 73 "$mien" train "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/file" >"$work/out" 2>&1
+  tells "paths.runs: "
   tells "$work/file"
+  for ranks in 1 2; do
+    ends 64 train $ranks new --resume sometimes
+    tells "--resume sometimes: neither auto, never nor a checkpoint folder"
+    ends 66 train $ranks new --resume "$work/runs/busy"
+    tells "neither auto, never nor a checkpoint folder"
+    no_run new
+  done
 }
 
 dry() {
