@@ -26,6 +26,13 @@ int data_mix_part(const data_set *base, int64_t i, int64_t *index)
     return k;
 }
 
+const data_set *data_mix_set(const data_set *base, int k)
+{
+    const mix *m = (const mix *)base;
+    mn_assert(k >= 0 && k < m->n);
+    return m->set[k];
+}
+
 static void close_scratch(data_set *base, void *memory)
 {
     const mix *m = (const mix *)base;

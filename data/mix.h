@@ -15,5 +15,7 @@
 MN_MUST_CHECK mn_err data_mix_open(data_set **out, data_set *const *sets, const double *weights, int n);
 // Which set sample i of the mixture is of, and its number there.
 int data_mix_part(const data_set *s, int64_t i, int64_t *index);
+// Set k of the mixture, borrowed.
+const data_set *data_mix_set(const data_set *s, int k);
 
 #endif

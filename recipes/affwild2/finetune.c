@@ -55,7 +55,8 @@ static const mn_option options[] = {
     MN_OPT_FLOAT(conf, wav_drop, "model.wav2vec2.drop", "0", 0, 0.95, 0, "dropout while training"),
     MN_OPT_FLOAT(conf, seconds, "sound.seconds", "1", 0.05, 60, 0, "sound around a frame"),
     MN_OPT_FLOAT(conf, smoothing, "loss.smoothing", "0", 0, 1, MN_BELOW_HI, "label smoothing of expressions"),
-    MN_OPT_ENUM(conf, class_weights, "loss.class_weights", "none", weightings, 0, "of expressions: N / (8 count)"),
+    MN_OPT_ENUM(conf, class_weights, "loss.class_weights", "none", weightings, 0,
+                "of expressions; balanced: N / (8 count), counts of the samples that an epoch shows"),
     {0},
 };
 
@@ -182,16 +183,28 @@ static const data_selection *selection(const mien_job *j, const data_set *s)
     return c->model == WAV2VEC2 ? data_sound_selection(s) : data_frames_selection(s);
 }
 
-// weight of class k = N / (8 count): the mean weight of a sample is 1.
+// weight of class k = N / (8 count): the mean weight of a sample is 1. The counts are those of an epoch: a dataset that
+// is mixed in with weight 3 shows each of its samples three times.
 static void balance(const mien_job *j, const data_set *s)
 {
     conf *c = j->conf;
-    int64_t count[DATA_EXPRESSIONS], n = 0;
-    data_selection_classes(selection(j, s), count);
-    for (int k = 0; k < DATA_EXPRESSIONS; k++)
-        n += count[k];
-    for (int k = 0; k < DATA_EXPRESSIONS; k++)
-        c->ce.class_weight[k] = count[k] ? (float)((double)n / (DATA_EXPRESSIONS * (double)count[k])) : 0;
+    const mien_part *part = j->common.data.v;
+    double shown[DATA_EXPRESSIONS] = {0}, n = 0;
+    char text[256];
+    size_t used = 0;
+    for (int i = 0; i < j->common.data.n; i++) {
+        int64_t count[DATA_EXPRESSIONS];
+        data_selection_classes(selection(j, j->common.data.n == 1 ? s : data_mix_set(s, i)), count);
+        for (int k = 0; k < DATA_EXPRESSIONS; k++) {
+            shown[k] += part[i].weight * (double)count[k];
+            n += part[i].weight * (double)count[k];
+        }
+    }
+    for (int k = 0; k < DATA_EXPRESSIONS; k++) {
+        c->ce.class_weight[k] = shown[k] > 0 ? (float)(n / (DATA_EXPRESSIONS * shown[k])) : 0;
+        used += (size_t)snprintf(text + used, sizeof text - used, " %.4g", (double)c->ce.class_weight[k]);
+    }
+    if (!j->comm || dist_rank(j->comm) == 0) mn_info("weights of the expressions:%s", text);
 }
 
 static mn_err open_set(mien_job *j, mien_use use, const char *split, data_set **out)
@@ -199,7 +212,7 @@ static mn_err open_set(mien_job *j, mien_use use, const char *split, data_set **
     conf *c = j->conf;
     if (c->model == WAV2VEC2 && use == MIEN_USE_TRACKS) return open_tracks(j, split, out);
     MN_TRY(c->model == WAV2VEC2 ? open_sound(j, use, split, out) : open_faces(j, use, split, out));
-    if (use == MIEN_USE_TRAIN && c->target == DATA_EXPR && c->class_weights && j->common.data.n == 1) balance(j, *out);
+    if (use == MIEN_USE_TRAIN && c->target == DATA_EXPR && c->class_weights) balance(j, *out);
     return MN_OK;
 }
 

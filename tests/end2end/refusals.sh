@@ -164,6 +164,12 @@ runs() {
   done
 }
 
+# What is counted for balanced classes, and over which datasets: every one, as often as it is shown.
+weights_of() {
+  ends 0 train 1 new --dry-run "data=[{set: faces, split: train}$1]"
+  sed -n 's/.*weights of the expressions: //p' "$work/out"
+}
+
 dry() {
   for ranks in 1 2; do
     ends 0 train $ranks new --dry-run
@@ -176,6 +182,12 @@ dry() {
   ends 0 job 2 cca cca --dry-run
   [ ! -e "$work/runs/cca" ] || wrong "a dry run left something"
   [ "$before" = "$(digest "$work/runs/old")" ] || wrong "a dry run changed the run's folder"
+
+  other='{set: faces, split: validation'
+  once=$(weights_of ", $other}") three=$(weights_of ", $other, weight: 3}")
+  [ -n "$once" ] && [ "$once" != "$(weights_of "")" ] || wrong "the second dataset does not count in the weights of classes"
+  [ "$three" != "$once" ] || wrong "the weight of a dataset does not count in the weights of classes"
+  [ "$three" = "$(weights_of ", $other}, $other}, $other}")" ] || wrong "a dataset of weight 3 is not the same as three of it"
 }
 
 "$@"
