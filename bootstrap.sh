@@ -23,28 +23,52 @@ known() { for p in "$@"; do apt-cache show "$p" >/dev/null 2>&1 && printf '%s ' 
 
 missing() { for p in "$@"; do dpkg-query -W -f '${Status}\n' "$p" 2>/dev/null | grep -q 'ok installed' || printf '%s ' "$p"; done; }
 
-deps() {
-  command -v apt-get >/dev/null || die "this system has no apt-get; install these packages' equivalents, then: sh bootstrap.sh build
-$packages"
-  want=$(missing $packages $check_packages)
-  [ -z "$want" ] && return
-  root=
-  if [ "$(id -u)" != 0 ]; then
-    command -v sudo >/dev/null || die "not root and no sudo; as root: apt-get install $want"
-    root=sudo
+has() { command -v "$1" >/dev/null; }
+may_install() { has apt-get && { [ "$(id -u)" = 0 ] || has sudo; }; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+refresh() { as_root apt-get -q update >/dev/null || say "apt-get update failed: going on with the lists there are"; }
+add() { as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" >/dev/null; }
+
+# need PACKAGE...: whoever cannot install may have them in another way; whether all is there, cmake says.
+need() {
+  want=$*
+  has apt-get && want=$(missing "$@")
+  [ -n "$want" ] || return 0
+  if may_install; then
+    say "installing: $want"
+    refresh
+    add $want || die "could not install: $want"
+    want=
+  elif has apt-get; then
+    say "neither root nor sudo; missing, as root: apt-get install $want"
+  else
+    say "this system has no apt-get; the equivalents of these packages are needed: "$want
   fi
-  say "installing: $want"
-  $root apt-get -q update >/dev/null
-  need=$(missing $packages)
-  extra=$(known $(missing $check_packages))
-  $root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $need $extra >/dev/null
-  left=$(missing $packages)
-  [ -z "$left" ] || die "still missing: $left"
+}
+
+# Best effort: a check whose tool is not there is skipped.
+want_checks() {
+  lack=$check_packages
+  has apt-get && lack=$(missing $check_packages)
+  if [ -n "$lack" ] && may_install; then
+    say "installing for the checks: $lack"
+    refresh
+    add $(known $lack) || :
+    lack=$(missing $check_packages)
+  fi
+  [ -z "$lack" ] || say "not there, checks that need it are skipped: $lack"
+}
+
+deps() {
+  need $packages
+  want_checks
+  [ -z "$want" ] || die "not installed: "$want
 }
 
 build() {
-  deps
-  [ -f build/release/build.ninja ] || cmake --preset release >/dev/null
+  need $packages
+  [ -f build/release/build.ninja ] || cmake --preset release >/dev/null ||
+    die "cmake did not find all it needs${want:+; not installed: }"$want
   cmake --build --preset release
 }
 
@@ -54,6 +78,8 @@ demo() {
 }
 
 check() {
+  want_checks
+  want_checks
   build
   exec sh tests/run.sh "$@"
 }
