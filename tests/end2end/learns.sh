@@ -13,7 +13,15 @@ failed=0
 sh "$source/recipes/demo.sh" || exit 1
 cp "$out/table.txt" "$3/learns.table.txt"
 
-ranks() { "$mpirun" -n 2 --oversubscribe --bind-to none "$MIEN" "$@" >>"$MIEN_DEMO/log/learns.txt" 2>&1; }
+log=$MIEN_DEMO/log/learns.txt
+# said COMMAND...: what it says goes to the log; the script ends where it fails.
+said() {
+  "$@" 2>>"$log" && return
+  tail -n 5 "$log" >&2
+  echo "learns: '$*' failed; all of its output is in $log; the same test goes on from here" >&2
+  exit 1
+}
+ranks() { said "$mpirun" -n 2 --oversubscribe --bind-to none "$MIEN" "$@" >>"$log"; }
 member() { sed -n "s/.*\"$2\": *\([^],}]*\).*/\1/p" "$1" | tr -d '[] '; }
 calc() { awk "BEGIN { printf \"%.4f\", $* }"; }
 # expect WHAT VALUE RELATION BOUND
@@ -27,8 +35,9 @@ fusion() { # SEED RUN [key=value ...]
   seed=$1 run=$2-$1; shift 2
   [ -s "$out/$run.json" ] && return
   ranks train "$source/recipes/cca/demo.yaml" paths.data="$shards" paths.runs="$runs" threads=1 seed="$seed" run="$run" "$@"
-  "$MIEN" eval "$source/recipes/cca/demo.yaml" --weights "$run" --json paths.data="$shards" paths.runs="$runs" \
-    run="$run" "$@" >"$out/$run.json"
+  said "$MIEN" eval "$source/recipes/cca/demo.yaml" --weights "$run" --json paths.data="$shards" paths.runs="$runs" \
+    run="$run" "$@" >"$out/new.json"
+  mv "$out/new.json" "$out/$run.json"
 }
 for seed in 2 3; do
   fusion $seed fusion-va
@@ -50,7 +59,7 @@ shuffle() { # CHALLENGE
     line=$((line + rows))
   done
 }
-if [ ! -d "$shuffled/shards/affwild2" ]; then
+if [ ! -f "$shuffled/shards/affwild2/manifest.json" ]; then # the last file of an import
   rm -rf "$shuffled"
   mkdir -p "$shuffled/raw"
   cp -r "$MIEN_DEMO/raw/affwild2" "$shuffled/raw/affwild2"
@@ -60,7 +69,8 @@ fi
 if [ ! -s "$out/shuffled.json" ]; then
   set -- paths.data="$shuffled/shards" paths.runs="$runs" threads=1 run=shuffled train.steps=1000
   ranks train "$source/recipes/affwild2/demo.yaml" "$@"
-  "$MIEN" eval "$source/recipes/affwild2/demo.yaml" --weights shuffled --json "$@" eval.stride=1 >"$out/shuffled.json"
+  said "$MIEN" eval "$source/recipes/affwild2/demo.yaml" --weights shuffled --json "$@" eval.stride=1 >"$out/new.json"
+  mv "$out/new.json" "$out/shuffled.json"
 fi
 
 f1=$(member "$out/image-expr.json" expr_f1) grey=$(member "$out/grey-expr.json" expr_f1)
