@@ -18,7 +18,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def samples_per_second(args, runs, name, ranks):
     command = ["mpirun", "-n", str(ranks), "--bind-to", "none", args.mien, "train", str(ROOT / "recipes/simmim/swin_t.yaml"),
                f"paths.data={args.data}", f"paths.runs={runs}", f"run={name}", "threads=1", "data=[{set: celeba, split: train}]",
-               f"precision={args.dtype}", f"train.batch={args.batch * ranks}", f"train.steps={args.steps}", "eval.split="]
+               f"precision={args.dtype}", f"train.batch={args.batch * ranks}", f"train.epochs=0",
+               f"train.steps={args.steps}", "train.loader_threads=1", "eval.split="]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     with open(runs / name / "metrics.jsonl", encoding="utf-8") as f:
         speeds = [e["samples_per_s"] for e in map(json.loads, f) if e["event"] == "step"]
