@@ -56,7 +56,7 @@ mn_err mn_file_read(const char *path, size_t cap, char **data, size_t *size)
     *data = NULL;
     *size = 0;
     int fd;
-    int64_t length;
+    int64_t length = 0;
     char *text = NULL;
     MN_TRY(mn_file_open(&fd, path, &length));
     mn_err err = MN_OK;
