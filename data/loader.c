@@ -152,7 +152,8 @@ static mn_err read_row(data_loader *l, slot *s, void *scratch, int64_t row)
     return mn_while(err, "reading sample %lld of %s", (long long)b->index[row], l->set->ops->name);
 }
 
-// Both rows of a pair from both: (a, b) -> (m a + (1 - m) b, m b + (1 - m) a), "mixup", Zhang et al. 2018, Eq. 1.
+// Both rows of a pair from both: (a, b) -> (m a + (1 - m) b, m b + (1 - m) a), "mixup", Zhang et al. 2018, Eq. 1. A batch
+// is shuffled, so a neighbour is as good a partner as the row that the reversed batch of other code has there.
 static void mix_pair(data_loader *l, slot *s, int64_t row)
 {
     for (int f = 0; f < s->batch.n_fields; f++) {

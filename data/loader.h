@@ -8,7 +8,8 @@
 //
 // Rows: a global batch has cfg.batch rows; a rank has the plan's ceil(batch / world) rows (rounded up to even when
 // pairs is set), rows [first_row, first_row + rows) of the global batch; rows that do not exist are all zero, so their
-// weight is 0. Mixup pairs neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank.
+// weight is 0. Mixup pairs neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank; the last row of
+// an odd batch has no partner and stays as it is. Row weights are not mixed.
 // Memory: ahead + 1 batches, allocated at open; nothing is allocated per batch.
 // Threading: one consumer; worker threads inside; data_loader_progress may be called from any thread.
 #ifndef DATA_LOADER_H
