@@ -11,7 +11,7 @@
 int mn_fault_armed;
 
 enum { MAX_FAULTS = 32, NAME_SIZE = 48 };
-typedef enum action { FAIL = 1, NAN_VALUE = 2, FULL = 3, KILL, EXIT, STALL } action;
+typedef enum action { FAIL = 1, NAN_VALUE = 2, FULL = 3, KILL, EXIT, USR, TERM, STALL } action;
 static struct {
     char point[NAME_SIZE];
     int nth;
@@ -24,7 +24,8 @@ static int parse_action(const char *text, action *out)
     static const struct {
         const char *name;
         action action;
-    } names[] = {{"fail", FAIL}, {"nan", NAN_VALUE}, {"full", FULL}, {"kill", KILL}, {"exit", EXIT}, {"stall", STALL}};
+    } names[] = {{"fail", FAIL}, {"nan", NAN_VALUE}, {"full", FULL}, {"kill", KILL},
+                 {"exit", EXIT}, {"usr", USR},       {"term", TERM}, {"stall", STALL}};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i].name, text) != 0) continue;
         *out = names[i].action;
@@ -63,7 +64,8 @@ void mn_fault_init(int rank)
         if (!*item) continue;
         if (mn_fault_armed == MAX_FAULTS || !parse_fault(item, rank, mn_fault_armed, &mine)) {
             // A test that asks for a fault and gets none would pass for the wrong reason.
-            mn_log(MN_ERROR, "MIEN_FAULT: cannot read '%s'; expected point:n[@rank]=fail|full|nan|kill|exit|stall",
+            mn_log(MN_ERROR,
+                   "MIEN_FAULT: cannot read '%s'; expected point:n[@rank]=fail|full|nan|kill|exit|usr|term|stall",
                    item);
             _exit(64);
         }
@@ -85,6 +87,12 @@ int mn_fault_hit(const char *point)
             break;
         case EXIT:
             _exit(1);
+        case USR:
+            raise(SIGUSR2);
+            break;
+        case TERM:
+            raise(SIGTERM);
+            break;
         case STALL:
             for (;;)
                 pause();
