@@ -23,6 +23,10 @@ typedef struct data_ranks {
     void *ctx;
     mn_err (*sum)(void *ctx, int64_t *v, int64_t n); // in place, over all ranks
     mn_err (*agree)(void *ctx, mn_err mine);         // an error anywhere is an error everywhere; also a barrier
+    // Of work that is shared unevenly: between two pieces, where an error ends this rank's share; and its end, where
+    // ranks wait for the others. NULL: nothing, and agree.
+    mn_err (*proceed)(void *ctx);
+    mn_err (*end_share)(void *ctx, mn_err mine);
 } data_ranks;
 
 typedef struct data_import_cfg {

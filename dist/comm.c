@@ -143,20 +143,6 @@ mn_err dist_open(dist_comm **out)
     return err;
 }
 
-void dist_close(dist_comm *c)
-{
-    if (!c) return;
-    dist__status(c)->closed = 1;
-    if (c->backend->close) c->backend->close(c);
-    dist_shared_close(&c->memory);
-    free(c->gathered);
-    free(c->group_of);
-    free(c->group_rank_of);
-    free(c->leader);
-    free(c->host_of);
-    free(c);
-}
-
 static volatile sig_atomic_t alarm_status;
 
 static void on_alarm(int signal)
@@ -165,7 +151,39 @@ static void on_alarm(int signal)
     _exit((int)alarm_status);
 }
 
-enum { ABORT_SECONDS = 5, FIRST_ENDS_US = 2000000 };
+// For what can itself hang when no watchdog looks after this process any more.
+static void end_within(unsigned seconds, int status)
+{
+    alarm_status = status;
+    signal(SIGALRM, on_alarm);
+    alarm(seconds);
+}
+
+enum { CLOSE_SECONDS = 60, ABORT_SECONDS = 5, FIRST_ENDS_US = 2000000 };
+
+// The library's end waits for all ranks, one of which may never come.
+static void close_backend(dist_comm *c)
+{
+    if (!c->backend->close) return;
+    end_within(mn_fault("close.soon") ? 1 : CLOSE_SECONDS, mn_exit_code(MN_ERETRY));
+    (void)mn_fault("close");
+    c->backend->close(c);
+    alarm(0);
+}
+
+void dist_close(dist_comm *c)
+{
+    if (!c) return;
+    dist__status(c)->closed = 1;
+    close_backend(c);
+    dist_shared_close(&c->memory);
+    free(c->gathered);
+    free(c->group_of);
+    free(c->group_rank_of);
+    free(c->leader);
+    free(c->host_of);
+    free(c);
+}
 
 enum { RANK_BITS = 28 }; // a suspect is kept as rank + 1
 
@@ -193,9 +211,7 @@ int dist__give_up(dist_comm *c, int status, int suspect, int *first)
 void dist_abort(dist_comm *c, mn_err e)
 {
     int first, status = dist__give_up(c, mn_exit_code(e), -1, &first);
-    alarm_status = status; // what follows can itself hang: a log on a dead file system, a launcher that is gone
-    signal(SIGALRM, on_alarm);
-    alarm(ABORT_SECONDS);
+    end_within(ABORT_SECONDS, status); // a log on a dead file system, a launcher that is gone
     if (first && mn_errmsg()[0]) mn_log(MN_ERROR, "%s", mn_errmsg());
     if (c && c->report && status == mn_exit_code(MN_ERETRY)) c->report(c->watchdog, mn_errmsg());
     if (!first) usleep(FIRST_ENDS_US); // the first one's status is to be the job's

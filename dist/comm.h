@@ -33,7 +33,8 @@ typedef struct dist_place {
 // Starts or joins the job. MN_EDEVICE (69): the launcher says there are more tasks than MPI can see; the message is
 // then empty on all tasks but the first, so that one line is printed and not one per task.
 MN_MUST_CHECK mn_err dist_open(dist_comm **out);
-void dist_close(dist_comm *c); // NULL is fine
+// NULL is fine. Ends the process with 75 when other ranks do not come to it within a minute.
+void dist_close(dist_comm *c);
 // For an error that the other ranks do not know of: logs mn_errmsg() once per host, frees ranks that wait for this one,
 // ends the job with the exit status of e (of the first rank that aborted, on all of them).
 _Noreturn void dist_abort(dist_comm *c, mn_err e);

@@ -1,6 +1,9 @@
 // One forward pass over a set, in order, every sample exactly once whatever the number of ranks.
 #include "dist/train.h"
 
+#include "dist/proceed.h"
+#include "nn/base/fault.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -32,31 +35,32 @@ static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, 
     return t->score_add(t->ctx, g, b);
 }
 
+// All ranks have equally many batches: after each they agree to go on.
 static mn_err score_all(dist_comm *c, const dist_task *t, nn_graph *g, const data_set *set, data_loader *l)
 {
-    const data_batch *b;
     for (;;) {
-        dist_alive(c);
-        MN_TRY(data_loader_next(l, &b));
-        if (!b) return MN_OK;
-        mn_err e = score_batch(t, g, set, b);
-        data_loader_release(l, b);
-        MN_TRY(e);
+        const data_batch *b = NULL;
+        mn_err e = data_loader_next(l, &b);
+        if (e == MN_OK && !b) return MN_OK;
+        if (e == MN_OK) e = score_batch(t, g, set, b);
+        if (b) data_loader_release(l, b);
+        MN_TRY(dist_proceed(c, e));
     }
 }
 
 mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *set, int64_t batch, int threads,
                      dist_score *out)
 {
-    data_loader *l;
+    data_loader *l = NULL;
     data_loader_cfg cfg = {
         .set = set, .batch = batch, .rank = dist_rank(c), .world = dist_world(c), .threads = threads, .ahead = 2};
     memset(out, 0, sizeof *out);
     out->loss = NAN;
-    MN_TRY(t->score_begin(t->ctx));
-    MN_TRY(data_loader_open(&l, &cfg, (data_state){0}));
-    mn_err err = score_all(c, t, g, set, l);
+    (void)mn_fault("eval");
+    MN_TRY(dist_proceed(c, t->score_begin(t->ctx)));
+    mn_err err = dist_agree(c, data_loader_open(&l, &cfg, (data_state){0}));
+    if (err == MN_OK) err = score_all(c, t, g, set, l);
     data_loader_close(l);
-    MN_TRY(dist_agree(c, err));
+    MN_TRY(err);
     return t->score_end(t->ctx, c, out);
 }

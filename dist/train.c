@@ -5,6 +5,7 @@
 #include "dist/handshake.h"
 #include "dist/machine.h"
 #include "dist/pace.h"
+#include "dist/proceed.h"
 #include "dist/progress.h"
 #include "dist/run.h"
 #include "dist/signal.h"
@@ -258,16 +259,13 @@ static mn_err start(loop *l)
 {
     int dry = l->cfg->dry_run;
     l->state = (dist_state){.data = {l->cfg->seed, 0, 0}, .best = -DBL_MAX};
-    MN_TRY(dist_signal_install());
     // A dry run reads what a real one would, and leaves no trace.
     MN_TRY(dry ? dist_run_none(&l->run) : dist_run_open(&l->run, l->comm, l->cfg->runs, l->cfg->run));
     l->ckpt_dir = mn_sprintf("%s/%s/ckpt", l->cfg->runs, l->cfg->run);
-    dist_watchdog_cfg watchdog = {.dir = dist_run_folder(l->run)};
-    watchdog.seconds[DIST_PHASE_INIT] = l->cfg->init_deadline_s;
-    watchdog.seconds[DIST_PHASE_STEP] = l->cfg->step_deadline_s;
-    MN_TRY(dist_watchdog_start(&l->watchdog, l->comm, &watchdog));
-    dist_watchdog_phase(l->watchdog, DIST_PHASE_INIT, 0);
-    MN_TRY(dist_agree(l->comm, build_graphs(l)));
+    dist_watchdog_limit(l->watchdog, DIST_PHASE_INIT, l->cfg->init_deadline_s);
+    dist_watchdog_limit(l->watchdog, DIST_PHASE_STEP, l->cfg->step_deadline_s);
+    MN_TRY(dist_agree(l->comm, dist_watchdog_folder(l->watchdog, dist_run_folder(l->run))));
+    MN_TRY(dist_proceed(l->comm, build_graphs(l)));
     MN_TRY(handshake(l));
     MN_TRY(restore_or_init(l));
     if (!dry) MN_TRY(claim_run(l));
@@ -515,12 +513,11 @@ static void finish(loop *l)
     dist_attempt_close(&l->attempt);
     dist_run_close(l->run);
     free(l->ckpt_dir);
-    dist_watchdog_stop(l->watchdog);
 }
 
 mn_err dist_train(dist_comm *c, const dist_task *t, const dist_train_cfg *cfg)
 {
-    loop l = {.comm = c, .task = t, .cfg = cfg, .attempt = {.lock = -1}};
+    loop l = {.comm = c, .task = t, .cfg = cfg, .attempt = {.lock = -1}, .watchdog = dist_watchdog_of(c)};
     mn_err err = start(&l);
     if (err == MN_OK) err = cfg->dry_run ? dry_run(&l) : run_loop(&l);
     // The message must outlive the closing of things.

@@ -25,7 +25,7 @@ struct dist_watchdog {
     dist_comm *comm;
     int64_t limit_ns[DIST_PHASES];
     _Atomic int64_t attempt;
-    int faults; // folder, -1: none
+    _Atomic int faults; // folder, -1: none
     pthread_t thread, writer, main;
     int stop[2];            // a pipe: closing its writing end wakes the thread
     struct pollfd *watched; // stop, launcher, then the ranks of the host
@@ -261,10 +261,10 @@ static void watch_processes(dist_watchdog *w)
         if (i != c->board_rank) w->watched[2 + i].fd = open_process(c->status[i].pid);
 }
 
-static mn_err open_faults(dist_watchdog *w, const char *dir)
+mn_err dist_watchdog_folder(dist_watchdog *w, const char *dir)
 {
     char path[4096];
-    if (!dir) return MN_OK;
+    if (!w || !dir || w->faults >= 0) return MN_OK;
     if (snprintf(path, sizeof path, "%s/faults", dir) >= (int)sizeof path)
         return mn_fail(MN_ECREATE, "the path of the run folder %s is too long", dir);
     if (mkdir(path, 0755) != 0 && errno != EEXIST)
@@ -316,7 +316,6 @@ mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdo
     };
     dist_watchdog *w = mn_calloc(1, sizeof *w);
     w->comm = c;
-    w->attempt = cfg->attempt;
     w->faults = w->stop[0] = w->stop[1] = -1;
     w->main = pthread_self();
     sem_init(&w->wanted, 0, 0);
@@ -325,7 +324,7 @@ mn_err dist_watchdog_start(dist_watchdog **out, dist_comm *c, const dist_watchdo
     dist_watchdog_phase(w, DIST_PHASE_INIT, 0);
     mn_err err;
     MN_TRY_OUT(err, dist__report_prepare());
-    MN_TRY_OUT(err, open_faults(w, cfg->dir));
+    MN_TRY_OUT(err, dist_watchdog_folder(w, cfg->dir));
     if (pipe2(w->stop, O_CLOEXEC) != 0) {
         err = mn_fail(MN_EINTERNAL, "cannot start the watchdog: %s", strerror(errno));
         goto out;
@@ -341,6 +340,18 @@ out:
     else
         *out = w;
     return err;
+}
+
+dist_watchdog *dist_watchdog_of(const dist_comm *c)
+{
+    return c ? c->watchdog : NULL;
+}
+
+void dist_watchdog_limit(dist_watchdog *w, dist_phase p, double seconds)
+{
+    if (!w || seconds <= 0) return;
+    w->limit_ns[p] = (int64_t)(seconds * (double)second);
+    if (w->phase == p) alive(w);
 }
 
 void dist_watchdog_attempt(dist_watchdog *w, int64_t attempt)

@@ -1,5 +1,7 @@
 #include "recipes/arguments.h"
 
+#include "dist/signal.h"
+#include "dist/watchdog.h"
 #include "nn/base/mem.h"
 #include "recipes/recipe.h"
 
@@ -73,8 +75,18 @@ mn_err mien_print_keys(const char *task)
     return ferror(stdout) ? mn_fail(MN_EIO, "cannot write to stdout") : MN_OK;
 }
 
+mn_err mien_enter(dist_comm **comm)
+{
+    dist_watchdog *w; // of the communicator from now on
+    MN_TRY(dist_signal_install());
+    MN_TRY(dist_open(comm));
+    mn_err err = dist_agree(*comm, dist_watchdog_start(&w, *comm, &(dist_watchdog_cfg){0}));
+    return err == MN_OK ? err : mien_leave(*comm, err);
+}
+
 mn_err mien_leave(dist_comm *comm, mn_err err)
 {
+    dist_watchdog_stop(dist_watchdog_of(comm));
     // Errors that all ranks agreed on end here with one message; any other leaves peers waiting: the job is ended.
     if (err != MN_OK && err != MN_EINTERRUPTED && dist_world(comm) > 1 && *mn_errmsg()) dist_abort(comm, err);
     dist_close(comm);

@@ -22,6 +22,9 @@ MN_MUST_CHECK mn_err mien_arguments_read(const struct argp *parser, int argc, ch
 error_t mien_arguments_parse(int key, char *arg, struct argp_state *state);
 // The keys of a recipe, with type, default and meaning, to stdout.
 MN_MUST_CHECK mn_err mien_print_keys(const char *task);
+// Begins a verb that uses ranks: dist_open, and from now on signals ask to stop (dist/proceed.h) and a watchdog ends the
+// job when nothing moves.
+MN_MUST_CHECK mn_err mien_enter(dist_comm **comm);
 // Ends a verb that used ranks: returns err after closing, or ends the job when only this rank knows of the error.
 mn_err mien_leave(dist_comm *comm, mn_err err);
 

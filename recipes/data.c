@@ -1,4 +1,5 @@
 // mien data: datasets in and out of shards. One argp parser per action; what is done lives in data/.
+#include "recipes/arguments.h"
 #include "recipes/data_synth.h"
 #include "recipes/usage.h"
 #include "recipes/verbs.h"
@@ -6,8 +7,8 @@
 #include "data/import.h"
 #include "data/info.h"
 #include "data/verify.h"
-#include "dist/comm.h"
-#include "nn/base/log.h"
+#include "dist/proceed.h"
+#include "dist/watchdog.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -115,14 +116,44 @@ static const struct argp import_argp = {
     import_help,
     NULL};
 
-static mn_err sum_ranks(void *c, int64_t *v, int64_t n)
+// What an import has of the ranks.
+
+static dist_comm *comm_of(void *share)
 {
-    return dist_sum_int(c, v, n);
+    return ((const dist_share *)share)->comm;
 }
 
-static mn_err agree_ranks(void *c, mn_err mine)
+static mn_err sum_ranks(void *share, int64_t *v, int64_t n)
 {
-    return dist_agree(c, mine);
+    return dist_sum_int(comm_of(share), v, n);
+}
+
+static mn_err agree_ranks(void *share, mn_err mine)
+{
+    return dist_proceed(comm_of(share), mine);
+}
+
+static mn_err proceed_ranks(void *share)
+{
+    dist_watchdog_phase(dist_watchdog_of(comm_of(share)), DIST_PHASE_DATA, 0);
+    return dist_share_proceed(share);
+}
+
+static mn_err end_share_ranks(void *share, mn_err mine)
+{
+    dist_watchdog_phase(dist_watchdog_of(comm_of(share)), DIST_PHASE_DATA, 0);
+    mn_err err = dist_share_end(share, mine);
+    dist_watchdog_phase(dist_watchdog_of(comm_of(share)), DIST_PHASE_SAVE, 0);
+    return err;
+}
+
+// Millions of files are listed, and at the end the shards are looked through, without a sign of life.
+static void allow_time(dist_comm *c)
+{
+    enum { SECONDS = 3600, SECONDS_OF_A_PIECE = 900 };
+    dist_watchdog_limit(dist_watchdog_of(c), DIST_PHASE_INIT, SECONDS);
+    dist_watchdog_limit(dist_watchdog_of(c), DIST_PHASE_DATA, SECONDS_OF_A_PIECE);
+    dist_watchdog_limit(dist_watchdog_of(c), DIST_PHASE_SAVE, SECONDS);
 }
 
 static void print_counts(const char *head, const json_t *o)
@@ -161,11 +192,18 @@ static mn_err run_import(int argc, char **argv)
     import_args a = {0};
     data_import_report report = {0};
     dist_comm *c;
+    dist_share share;
     MN_TRY(mien_parse(&import_argp, argc, argv, &a));
-    MN_TRY(dist_open(&c));
-    mn_log_rank(dist_rank(c));
-    a.cfg.ranks =
-        (data_ranks){.rank = dist_rank(c), .world = dist_world(c), .ctx = c, .sum = sum_ranks, .agree = agree_ranks};
+    MN_TRY(mien_enter(&c));
+    allow_time(c);
+    dist_share_begin(&share, c);
+    a.cfg.ranks = (data_ranks){.rank = dist_rank(c),
+                               .world = dist_world(c),
+                               .ctx = &share,
+                               .sum = sum_ranks,
+                               .agree = agree_ranks,
+                               .proceed = proceed_ranks,
+                               .end_share = end_share_ranks};
     mn_err err = data_import(&a.cfg, &report);
     if (dist_rank(c) == 0 && report.json) {
         mn_err printed = MN_OK;
@@ -177,6 +215,7 @@ static mn_err run_import(int argc, char **argv)
     }
     data_import_report_free(&report);
     if (err != MN_OK && dist_rank(c) > 0) (void)mn_fail(err, "%s", ""); // all ranks have it: one says so
+    dist_watchdog_stop(dist_watchdog_of(c));
     dist_close(c);
     return err;
 }

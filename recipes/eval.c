@@ -1,6 +1,8 @@
 // mien eval RECIPE.yaml [key=value ...] --weights RUN|CKPT_DIR|FILE.safetensors [--json]
 #include "recipes/verbs.h"
 
+#include "dist/proceed.h"
+#include "dist/watchdog.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
 #include "recipes/inference.h"
@@ -66,13 +68,14 @@ static mn_err eval(mien_job *j, const eval_arguments *a)
     mn_err err;
     mn_err named = *c->eval_split ? MN_OK : mn_recipe_fail(j->recipe, "eval.split", "is empty: nothing to score");
     MN_TRY_OUT(err, dist_agree(j->comm, named));
-    MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, c->eval_split, &set)));
+    MN_TRY_OUT(err, dist_proceed(j->comm, j->task->open(j, MIEN_USE_SCORE, c->eval_split, &set)));
     j->score_set = set;
     int64_t rows = data_loader_plan_rows(c->eval_batch, dist_world(j->comm), 0);
     MN_TRY_OUT(err,
                dist_agree(j->comm, mien_inference_open(&m, j, set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST)));
     MN_TRY_OUT(err, dist_agree(j->comm, mien_sources_check(j, set, m->from.path)));
     dist_task task = mien_dist_task(j, NULL, set);
+    dist_watchdog_phase(dist_watchdog_of(j->comm), DIST_PHASE_EVAL, 0);
     MN_TRY_OUT(err, dist_evaluate(j->comm, &task, m->graph, set, c->eval_batch, (int)c->loader_threads, score));
     if (dist_rank(j->comm) == 0) print_score(a, m, c->eval_split, score);
 out:
@@ -90,7 +93,7 @@ mn_err mien_eval(int argc, char **argv)
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
     if (!a.weights) return mn_fail(MN_EUSAGE, "--weights is missing; see mien eval --help");
-    MN_TRY(dist_open(&comm));
+    MN_TRY(mien_enter(&comm));
     mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
     if (err == MN_OK) {
         err = j->task->score_begin ? eval(j, &a) : mn_fail(MN_EUSAGE, "task %s has no score", j->task->name);

@@ -4,6 +4,8 @@
 #include "data/chunks.h"
 #include "data/features.h"
 #include "data/frames.h"
+#include "dist/proceed.h"
+#include "dist/watchdog.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
@@ -154,24 +156,29 @@ static int has_video(void *context, const char *name)
     return has;
 }
 
-// The last error of a rank that is not known to all is agreed on by the caller; here the part is closed in any case,
-// so that what was written is kept.
+static mn_err open_share(extraction *e, const extract_arguments *a, mien_inference **m, int64_t *rows)
+{
+    mien_job *j = e->job;
+    MN_TRY(j->task->open(j, MIEN_USE_TRACKS, a->split, &e->set));
+    e->is_sound = data_set_field(e->set, "valid") >= 0;
+    // A piece of 20 s is a batch of its own.
+    *rows = e->is_sound ? 1 : data_loader_plan_rows(j->common.eval_batch, dist_world(j->comm), 0);
+    return mien_inference_open(m, j, e->set, *rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST);
+}
+
 static mn_err extract_share(extraction *e, const extract_arguments *a, const char *dir, const data_feature_source *from)
 {
     mien_job *j = e->job;
     mien_inference *m = NULL;
+    int64_t rows = 1;
     mn_err err;
     // No rank starts before every rank has seen what the folder held.
     MN_TRY(dist_agree(j->comm, data_feature_writer_open(&e->writer, dir, dist_rank(j->comm), from)));
     j->skip = has_video;
     j->skip_context = e;
-    MN_TRY_OUT(err, j->task->open(j, MIEN_USE_TRACKS, a->split, &e->set));
-    e->is_sound = data_set_field(e->set, "valid") >= 0;
-    // A piece of 20 s is a batch of its own.
-    int64_t rows = e->is_sound ? 1 : data_loader_plan_rows(j->common.eval_batch, dist_world(j->comm), 0);
-    MN_TRY_OUT(err, mien_inference_open(&m, j, e->set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST));
+    MN_TRY_OUT(err, dist_proceed(j->comm, open_share(e, a, &m, &rows)));
     MN_TRY_OUT(err, mien_inference_run(m, e->set, rows, e->is_sound ? add_tokens : add_frames, e));
-    MN_TRY_OUT(err, write_video(e));
+    MN_TRY_OUT(err, dist_agree(j->comm, write_video(e)));
 out:
     mien_inference_close(m);
     data_set_close(e->set);
@@ -182,13 +189,15 @@ static mn_err extract_to(extraction *e, const extract_arguments *a, const char *
 {
     dist_comm *comm = e->job->comm;
     mn_err err = extract_share(e, a, dir, from);
+    dist_watchdog_phase(dist_watchdog_of(comm), DIST_PHASE_SAVE, 0);
+    // The part is closed in any case, so that what was written is kept.
     if (e->writer && err == MN_OK)
-        err = data_feature_writer_close(e->writer);
+        err = dist_agree(comm, data_feature_writer_close(e->writer));
     else if (e->writer && data_feature_writer_close(e->writer) != MN_OK)
         mn_warn("%s", mn_errmsg());
     free(e->x);
     free(e->t_us);
-    MN_TRY(dist_agree(comm, err));
+    MN_TRY(err);
     int64_t written[] = {e->videos, e->vectors};
     MN_TRY(dist_sum_int(comm, written, 2));
     if (written[0] == 0 && e->skipped == 0)
@@ -241,7 +250,7 @@ mn_err mien_extract(int argc, char **argv)
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
     MN_TRY(check_arguments(&a));
-    MN_TRY(dist_open(&comm));
+    MN_TRY(mien_enter(&comm));
     mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
     if (err == MN_OK) {
         err = j->task->features ? extract(j, &a)

@@ -1,6 +1,8 @@
 #include "recipes/inference.h"
 
 #include "dist/ckpt.h"
+#include "dist/proceed.h"
+#include "dist/watchdog.h"
 #include "nn/base/clock.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
@@ -91,7 +93,8 @@ static void tell_progress(int64_t done, int64_t count, double start, double *tol
     *told = now;
 }
 
-mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each, void *ctx)
+static mn_err run_share(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each, void *ctx,
+                        dist_share *share)
 {
     data_loader *l;
     const data_batch *b = NULL;
@@ -106,9 +109,19 @@ mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_e
         err = run_batch(m, set, b, each, ctx);
         done += b->rows;
         data_loader_release(l, b);
+        if (err == MN_OK) err = dist_share_proceed(share);
         if (err != MN_OK) break;
         tell_progress(done, set->count, start, &told);
     }
     data_loader_close(l);
     return err;
+}
+
+mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each, void *ctx)
+{
+    dist_comm *comm = m->job->comm;
+    dist_share share;
+    dist_watchdog_phase(dist_watchdog_of(comm), DIST_PHASE_EVAL, 0);
+    dist_share_begin(&share, comm);
+    return dist_share_end(&share, run_share(m, set, rows, each, ctx, &share));
 }

@@ -31,7 +31,8 @@ MN_MUST_CHECK mn_err mien_inference_open(mien_inference **out, mien_job *j, cons
                                          const char *weights, int select);
 void mien_inference_close(mien_inference *m);
 
-// All samples of the set in order on this rank alone (sets that are already this rank's share).
+// All samples of the set in order on this rank alone (sets that are already this rank's share). Collective all the same:
+// waits for the others' shares; an error of one rank, or a signal to stop, is everybody's.
 typedef mn_err mien_each_batch(void *ctx, nn_graph *g, const data_batch *b);
 MN_MUST_CHECK mn_err mien_inference_run(mien_inference *m, data_set *set, int64_t rows, mien_each_batch *each,
                                         void *ctx);

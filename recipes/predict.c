@@ -1,6 +1,8 @@
 // mien predict RECIPE.yaml [key=value ...] --weights RUN|CKPT_DIR|FILE.safetensors --out DIR [--format F] [--sample FILE]
 #include "recipes/verbs.h"
 
+#include "dist/proceed.h"
+#include "dist/watchdog.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -169,19 +171,25 @@ static mn_err each_batch(void *context, nn_graph *g, const data_batch *b)
     return p->job->task->frames(p->job, g, p->job->score_set, b, keep_frame, p);
 }
 
-static mn_err predict_share(prediction *p)
+static mn_err open_share(prediction *p, data_set **set, mien_inference **m, int64_t rows)
 {
     mien_job *j = p->job;
     const predict_arguments *a = p->arguments;
+    MN_TRY(list_clips(p));
+    if (a->sample) MN_TRY(mien_sample_check(&p->all, a->sample)); // before the work, not after it
+    MN_TRY(j->task->open(j, MIEN_USE_FRAMES, a->split, set));
+    MN_TRY(mien_inference_open(m, j, *set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST));
+    return mien_sources_check(j, *set, (*m)->from.path);
+}
+
+static mn_err predict_share(prediction *p)
+{
+    mien_job *j = p->job;
     data_set *set = NULL;
     mien_inference *m = NULL;
     mn_err err;
     int64_t rows = data_loader_plan_rows(j->common.eval_batch, dist_world(j->comm), 0);
-    MN_TRY_OUT(err, list_clips(p));
-    if (a->sample) MN_TRY_OUT(err, mien_sample_check(&p->all, a->sample)); // before the work, not after it
-    MN_TRY_OUT(err, j->task->open(j, MIEN_USE_FRAMES, a->split, &set));
-    MN_TRY_OUT(err, mien_inference_open(&m, j, set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST));
-    MN_TRY_OUT(err, mien_sources_check(j, set, m->from.path));
+    MN_TRY_OUT(err, dist_proceed(j->comm, open_share(p, &set, &m, rows)));
     j->score_set = set;
     MN_TRY_OUT(err, mien_inference_run(m, set, rows, each_batch, p));
 out:
@@ -280,7 +288,8 @@ static mn_err predict(mien_job *j, const predict_arguments *a)
     p->all.task = j->task->target(j);
     p->parts = mn_sprintf("%s/.parts", a->out);
     j->alone = 1;
-    MN_TRY_OUT(err, dist_agree(j->comm, predict_share(p)));
+    MN_TRY_OUT(err, predict_share(p));
+    dist_watchdog_phase(dist_watchdog_of(j->comm), DIST_PHASE_SAVE, 0);
     MN_TRY_OUT(err, dist_agree(j->comm, rank == 0 ? make_folders(p) : MN_OK));
     MN_TRY_OUT(err, dist_agree(j->comm, rank == 0 ? MN_OK : hand_over(p)));
     MN_TRY_OUT(err, dist_agree(j->comm, rank == 0 ? collect(p) : MN_OK));
@@ -312,7 +321,7 @@ mn_err mien_predict(int argc, char **argv)
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
     MN_TRY(check_arguments(&a));
-    MN_TRY(dist_open(&comm));
+    MN_TRY(mien_enter(&comm));
     mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
     if (err == MN_OK) {
         err = j->task->frames ? predict(j, &a)

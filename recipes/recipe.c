@@ -5,6 +5,7 @@
 #include "dist/ckpt.h"
 #include "dist/cores.h"
 #include "dist/metrics.h"
+#include "dist/watchdog.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "nn/weights.h"
@@ -173,6 +174,7 @@ mn_err mien_job_open(mien_job **out, dist_comm *comm, const char *path, const ch
     j->comm = comm;
     j->path = path;
     mn_err err = resolve(j, overrides, n);
+    if (err == MN_OK) dist_watchdog_limit(dist_watchdog_of(comm), DIST_PHASE_INIT, j->common.init_deadline);
     if (err == MN_OK) err = use_threads(j);
     if (err != MN_OK)
         mien_job_close(j);

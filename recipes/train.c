@@ -1,6 +1,7 @@
 // mien train RECIPE.yaml [key=value ...] [--resume auto|never|CKPT_DIR] [--dry-run]
 #include "recipes/verbs.h"
 
+#include "dist/proceed.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
@@ -85,9 +86,9 @@ static mn_err train(mien_job *j, const train_arguments *a)
     mn_err err;
     char *text = mn_recipe_text(j->recipe);
     MN_TRY_OUT(err, dist_agree(j->comm, dist_rank(j->comm) == 0 ? check_resume(a->resume) : MN_OK));
-    MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_TRAIN, NULL, &sets)));
+    MN_TRY_OUT(err, dist_proceed(j->comm, j->task->open(j, MIEN_USE_TRAIN, NULL, &sets)));
     if (j->task->score_begin && *j->common.eval_split)
-        MN_TRY_OUT(err, dist_agree(j->comm, j->task->open(j, MIEN_USE_SCORE, j->common.eval_split, &eval)));
+        MN_TRY_OUT(err, dist_proceed(j->comm, j->task->open(j, MIEN_USE_SCORE, j->common.eval_split, &eval)));
     j->score_set = eval;
     MN_TRY_OUT(err, mien_train_cfg(j, sets, &cfg));
     int writes = dist_rank(j->comm) == 0 && !a->dry_run;
@@ -114,7 +115,7 @@ mn_err mien_train(int argc, char **argv)
     mien_job *j;
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
-    MN_TRY(dist_open(&comm));
+    MN_TRY(mien_enter(&comm));
     mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
     if (err == MN_OK) {
         err = train(j, &a);

@@ -86,9 +86,9 @@ static mn_err survey_videos(data__import *im, data__aw_state *s)
     for (int64_t i = r->rank; i < s->tree.n_videos && err == MN_OK; i += world) {
         err = survey_crops(&s->tree.videos[i], &s->surveys[i]);
         if (err == MN_OK) err = survey_labels(&s->tree.videos[i], &s->surveys[i]);
+        if (err == MN_OK) err = data__import_proceed(im);
     }
-    if (r->agree) MN_TRY(r->agree(r->ctx, err));
-    MN_TRY(err);
+    MN_TRY(data__import_end_share(im, err));
     return r->sum ? r->sum(r->ctx, &s->surveys->crops,
                            s->tree.n_videos * (int64_t)(sizeof(data__aw_survey) / sizeof(int64_t)))
                   : MN_OK;

@@ -120,6 +120,11 @@ void data__import_limit(data__import *im);
 
 // For scan and write
 
+// Between two pieces of work that the ranks share: an error says that it is to be ended.
+MN_MUST_CHECK mn_err data__import_proceed(data__import *im);
+// The end of such work, by all ranks: how it ended anywhere.
+MN_MUST_CHECK mn_err data__import_end_share(data__import *im, mn_err mine);
+
 // Counts and lists one thing that is not imported. file and detail may be any text; row 0: none.
 void data__import_reject(data__import *im, data__reason reason, const char *file, int64_t row, const char *detail);
 void data__import_note(data__import *im, data__note note, int64_t n);

@@ -84,7 +84,7 @@ mn_err data__import_add(data__import *im, data_writer *w, const data_record *r)
     im->tally->records++;
     im->tally->pictures += r->size > 0 && r->codec != DATA_CODEC_PCM16K;
     im->tally->bytes += (int64_t)r->size;
-    return MN_OK;
+    return data__import_proceed(im);
 }
 
 void data__import_compare(const data__import *im, const char *what, int64_t have, int64_t published)

@@ -45,6 +45,19 @@ static mn_err sum(const data__job *j, int64_t *v, int64_t n)
     return r->sum ? r->sum(r->ctx, v, n) : MN_OK;
 }
 
+mn_err data__import_proceed(data__import *im)
+{
+    const data_ranks *r = &im->cfg->ranks;
+    return r->proceed ? r->proceed(r->ctx) : MN_OK;
+}
+
+mn_err data__import_end_share(data__import *im, mn_err mine)
+{
+    const data_ranks *r = &im->cfg->ranks;
+    if (r->end_share) return r->end_share(r->ctx, mine);
+    return r->agree ? r->agree(r->ctx, mine) : mine;
+}
+
 // Planning
 
 static mn_err find_importer(const char *kind, const data__importer **out)
@@ -147,6 +160,7 @@ static mn_err fill_shard(data__job *j, const data__group *g, int64_t begin, int6
 {
     for (int64_t u = begin; u < end; u++) {
         MN_TRY(j->im.importer->write(&j->im, g, &g->units[u], w));
+        MN_TRY(data__import_proceed(&j->im));
         double now = mn_seconds();
         if (now - j->reported < REPORT_S) continue;
         j->reported = now;
@@ -253,7 +267,7 @@ static mn_err work(data__job *j, json_t **report)
         MN_TRY(agree(j, finished_report(j, report)));
         return MN_OK;
     }
-    MN_TRY(agree(j, make_shards(j)));
+    MN_TRY(data__import_end_share(&j->im, make_shards(j)));
     data__tally total = j->done;
     if (rank_of(j) == 0) add_tally(&total, &j->scan); // every rank has read the same lists
     int64_t mine[2] = {j->reused, j->n_mine};

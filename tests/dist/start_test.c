@@ -2,6 +2,7 @@
 #include "dist/cores.h"
 #include "dist/handshake.h"
 #include "dist/launch.h"
+#include "dist/proceed.h"
 #include "dist/signal.h"
 
 #include "nn/base/log.h"
@@ -97,6 +98,30 @@ static void check_handshake_names(dist_comm *c)
     }
 }
 
+// Shares of which one is longer: nobody leaves before all are through, and what ends one ends all.
+static void check_shares(dist_comm *c)
+{
+    int last = dist_world(c) - 1, me = dist_rank(c);
+    int64_t all = 0;
+    dist_share s;
+    dist_share_begin(&s, c);
+    for (int i = 0; i < (me == last ? 50 : 1); i++)
+        cr_assert_eq(dist_share_proceed(&s), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(dist_share_end(&s, MN_OK), MN_OK, "%s", mn_errmsg());
+    mn_err mine = me == last ? mn_fail(MN_EDATA, "shard 7 is damaged") : MN_OK;
+    cr_assert_eq(dist_share_end(&s, mine), MN_EDATA);
+    cr_assert(strstr(mn_errmsg(), "shard 7"), "%s", mn_errmsg());
+    dist_share_begin(&s, c);
+    if (me == last) raise(SIGUSR2);
+    mine = me == last ? dist_share_proceed(&s) : MN_OK;
+    cr_assert_eq(mine, me == last ? MN_EINTERRUPTED : MN_OK);
+    cr_assert_eq(dist_share_end(&s, mine), MN_EINTERRUPTED);
+    cr_assert_eq(dist_proceed(c, MN_OK), MN_EINTERRUPTED);
+    dist_signal_reset();
+    cr_assert_eq(dist_proceed(c, MN_OK), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(dist_sum_int(c, &all, 1), MN_OK, "the ranks are still in step");
+}
+
 static void check_cores(dist_comm *c)
 {
     dist_cores k;
@@ -122,6 +147,8 @@ Test(start, ranks)
     check_handshake_agrees(c);
     check_handshake_names(c);
     check_cores(c);
+    cr_assert_eq(dist_signal_install(), MN_OK);
+    check_shares(c);
     dist_close(c);
 }
 
