@@ -31,6 +31,8 @@ typedef struct dist_state {
     double best;     // best selection score so far, -DBL_MAX before the first evaluation
     int64_t best_step;
     uint64_t recipe;   // digest of the options that a resumed run may not change
+    uint64_t trained;  // digest of the training data; 0: not known, in checkpoints before 0.1
+    int unscored;      // an evaluation was due at this step and has still to be made
     char machine[256]; // processor features, threads, library versions: bit-equal resume holds for these
     int world;
 } dist_state;

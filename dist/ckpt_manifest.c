@@ -18,12 +18,12 @@ const char *const dist__ckpt_file[DIST_CKPT_FILES] = {"model.safetensors", "opti
 char *dist__state_text(const dist__snapshot *s)
 {
     const dist_state *t = &s->state;
-    return mn_sprintf("{\"step\": %" PRId64 ",\n \"updates\": %" PRId64 ",\n \"seed\": \"%" PRIu64
-                      "\",\n \"epoch\": %" PRId64 ",\n \"position\": %" PRId64
-                      ",\n \"best\": \"%a\",\n \"best_step\": %" PRId64 ",\n \"recipe\": \"%016" PRIx64
-                      "\",\n \"world\": %d,\n \"machine\": \"%s\"}\n",
-                      t->step, s->updates, t->data.seed, t->data.epoch, t->data.position, t->best, t->best_step,
-                      t->recipe, t->world, t->machine);
+    return mn_sprintf(
+        "{\"step\": %" PRId64 ",\n \"updates\": %" PRId64 ",\n \"seed\": \"%" PRIu64 "\",\n \"epoch\": %" PRId64
+        ",\n \"position\": %" PRId64 ",\n \"best\": \"%a\",\n \"best_step\": %" PRId64 ",\n \"recipe\": \"%016" PRIx64
+        "\",\n \"trained\": \"%016" PRIx64 "\",\n \"unscored\": %d,\n \"world\": %d,\n \"machine\": \"%s\"}\n",
+        t->step, s->updates, t->data.seed, t->data.epoch, t->data.position, t->best, t->best_step, t->recipe,
+        t->trained, t->unscored, t->world, t->machine);
 }
 
 static mn_err unpack(const char *text, size_t size, const char *path, json_t **root)
@@ -38,13 +38,14 @@ mn_err dist__state_parse(const char *text, size_t size, const char *path, dist_s
 {
     json_t *root;
     json_int_t step, done, epoch, position, best_step;
-    const char *seed, *best, *recipe, *machine;
-    int world;
+    const char *seed, *best, *recipe, *machine, *trained = "";
+    int world, unscored = 0;
     memset(s, 0, sizeof *s);
     MN_TRY(unpack(text, size, path, &root));
-    int bad = json_unpack(root, "{s:I, s:I, s:s, s:I, s:I, s:s, s:I, s:s, s:i, s:s}", "step", &step, "updates", &done,
-                          "seed", &seed, "epoch", &epoch, "position", &position, "best", &best, "best_step", &best_step,
-                          "recipe", &recipe, "world", &world, "machine", &machine);
+    int bad = json_unpack(root, "{s:I, s:I, s:s, s:I, s:I, s:s, s:I, s:s, s:i, s:s, s?s, s?i}", "step", &step,
+                          "updates", &done, "seed", &seed, "epoch", &epoch, "position", &position, "best", &best,
+                          "best_step", &best_step, "recipe", &recipe, "world", &world, "machine", &machine, "trained",
+                          &trained, "unscored", &unscored);
     if (bad == 0) {
         s->step = step;
         *updates = done;
@@ -52,6 +53,8 @@ mn_err dist__state_parse(const char *text, size_t size, const char *path, dist_s
         s->best = strtod(best, NULL);
         s->best_step = best_step;
         s->recipe = strtoull(recipe, NULL, 16);
+        s->trained = strtoull(trained, NULL, 16);
+        s->unscored = unscored;
         s->world = world;
         snprintf(s->machine, sizeof s->machine, "%s", machine);
     }

@@ -241,12 +241,35 @@ static mn_err set_aside(const dist_ckpt_cfg *cfg, int64_t last)
     return err;
 }
 
-static mn_err publish(const char *temporary, const char *final)
+// What is there already is the same step, saved before it was scored. The two change places at once where the file system
+// can do that, and the old one goes as the temporary that it then is; else it is set aside first.
+static mn_err replace(const dist_ckpt_cfg *cfg, const char *temporary, const char *final, int64_t step)
 {
-    if (mn_fault("ckpt.rename")) return mn_fail(MN_EIO, "%s: injected fault", final);
-    if (rename_new(temporary, final) != 0)
-        return mn_fail(MN_EIO, "%s: cannot rename to it: %s", final, strerror(errno));
-    return MN_OK;
+    char *folder = mn_sprintf("%s/%s", cfg->dir, temporary);
+    mn_err err = MN_OK;
+    if (renameat2(AT_FDCWD, folder, AT_FDCWD, final, RENAME_EXCHANGE) == 0) {
+        err = mn_dir_sync(cfg->dir);
+        if (err == MN_OK && discard(cfg, temporary) != MN_OK) mn_warn("%s stays: %s", folder, mn_errmsg());
+    } else {
+        err = set_aside(cfg, step - 1);
+        if (err == MN_OK && rename_new(folder, final) != 0)
+            err = mn_fail(MN_EIO, "%s: cannot rename to it: %s", final, strerror(errno));
+    }
+    free(folder);
+    return err;
+}
+
+static mn_err publish(const dist_ckpt_cfg *cfg, const char *temporary, const char *final, int64_t step)
+{
+    char *folder = mn_sprintf("%s/%s", cfg->dir, temporary);
+    mn_err err = MN_OK;
+    if (mn_fault("ckpt.rename"))
+        err = mn_fail(MN_EIO, "%s: injected fault", final);
+    else if (rename_new(folder, final) != 0)
+        err = errno == EEXIST ? replace(cfg, temporary, final, step)
+                              : mn_fail(MN_EIO, "%s: cannot rename to it: %s", final, strerror(errno));
+    free(folder);
+    return err;
 }
 
 static mn_err sync_parent(const char *dir)
@@ -281,7 +304,7 @@ mn_err dist__ckpt_write(const dist_ckpt_cfg *cfg, const dist__snapshot *s, int64
     MN_TRY_OUT(err, fill(cfg, s, folder));
     MN_TRY_OUT(err, still_ours(cfg));
     MN_TRY_OUT(err, set_aside(cfg, *last));
-    MN_TRY_OUT(err, publish(folder, final));
+    MN_TRY_OUT(err, publish(cfg, temporary, final, s->state.step));
     *last = s->state.step;
     MN_TRY_OUT(err, sync_parent(cfg->dir));
     MN_TRY_OUT(err, write_latest(cfg->dir, name));

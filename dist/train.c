@@ -377,7 +377,6 @@ static mn_err train_step(loop *l)
 static mn_err evaluate(loop *l)
 {
     char loss[DIST_JSON_NUMBER];
-    if (!l->eval_graph || !l->task->score_begin) return MN_OK;
     dist_score *score = mn_calloc(1, sizeof *score);
     dist_watchdog_phase(l->watchdog, DIST_PHASE_EVAL, l->state.step);
     mn_err err = dist_evaluate(l->comm, l->task, l->eval_graph, l->task->eval, l->cfg->eval_batch,
@@ -444,31 +443,64 @@ static int due(int64_t step, int64_t every, int64_t last)
     return step == last || (every > 0 && step % every == 0);
 }
 
+// A run that is told to stop leaves its evaluation to the next start: an evaluation can last longer than what is left.
+static mn_err evaluate_or_stop(loop *l)
+{
+    mn_err err = l->stop ? MN_EINTERRUPTED : evaluate(l);
+    l->state.unscored = err == MN_EINTERRUPTED;
+    if (err != MN_EINTERRUPTED) return err;
+    int64_t no_time = !dist_signal_has_time(seconds_to_save(l));
+    MN_TRY(dist_sum_int(l->comm, &no_time, 1));
+    l->no_time = no_time > 0;
+    l->stop = 1;
+    return MN_OK;
+}
+
+static int is_scored(const loop *l)
+{
+    return l->eval_graph && l->task->score_begin;
+}
+
+static mn_err check_time(const loop *l)
+{
+    if (!l->no_time) return MN_OK;
+    return mn_fail(MN_ERETRY,
+                   "told to stop at step %lld with no time to save before the launcher ends the job; the last "
+                   "checkpoint is step %lld; run again (MIEN_TERM_SECONDS says how long it waits)",
+                   (long long)l->state.step, (long long)l->saved_step);
+}
+
+static mn_err stop(loop *l)
+{
+    MN_TRY(finish_saving(l));
+    MN_TRY(dist_run_event(l->run, "stop", "\"step\":%lld", (long long)l->state.step));
+    return mn_fail(MN_EINTERRUPTED,
+                   "stopped by a signal at step %lld; the checkpoint is saved, the same command goes on",
+                   (long long)l->state.step);
+}
+
 static mn_err after_step(loop *l)
 {
     int64_t step = l->state.step;
+    int late = l->state.unscored; // from before the start: the checkpoint of this step does not know the score
+    MN_TRY(check_time(l));
     // Evaluation first: a checkpoint of the same step then knows the score.
-    if (due(step, l->cfg->eval_every, l->steps)) MN_TRY(evaluate(l));
-    if (l->stop || due(step, l->cfg->save_every, l->steps) || step == l->state.best_step) MN_TRY(save(l));
-    return tell_saved(l);
+    if (is_scored(l) && (late || due(step, l->cfg->eval_every, l->steps))) MN_TRY(evaluate_or_stop(l));
+    MN_TRY(check_time(l));
+    if (late && !l->state.unscored) l->saved_step = -1;
+    if (l->stop || late || due(step, l->cfg->save_every, l->steps) || step == l->state.best_step) MN_TRY(save(l));
+    MN_TRY(tell_saved(l));
+    return l->stop && (step < l->steps || l->state.unscored) ? stop(l) : MN_OK;
 }
 
 static mn_err run_loop(loop *l)
 {
+    // A signal that came while all was opened: there is nothing new to save.
+    MN_TRY(dist_proceed(l->comm, MN_OK));
+    if (l->state.unscored) MN_TRY(after_step(l));
     while (l->state.step < l->steps) {
         MN_TRY(train_step(l));
-        if (l->no_time)
-            return mn_fail(MN_ERETRY,
-                           "told to stop at step %lld with no time to save before the launcher ends the job; the last "
-                           "checkpoint is step %lld; run again (MIEN_TERM_SECONDS says how long it waits)",
-                           (long long)l->state.step, (long long)l->saved_step);
         MN_TRY(after_step(l));
-        if (!l->stop || l->state.step == l->steps) continue;
-        MN_TRY(finish_saving(l));
-        MN_TRY(dist_run_event(l->run, "stop", "\"step\":%lld", (long long)l->state.step));
-        return mn_fail(MN_EINTERRUPTED,
-                       "stopped by a signal at step %lld; the checkpoint is saved, the same command goes on",
-                       (long long)l->state.step);
     }
     MN_TRY(finish_saving(l));
     return dist_run_event(l->run, "end", "\"step\":%lld", (long long)l->state.step);

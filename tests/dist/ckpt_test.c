@@ -139,6 +139,8 @@ static dist_state state_of(int64_t step)
                         .best = 0.1 * (double)step,
                         .best_step = 1,
                         .recipe = 0xfedcba9876543210u,
+                        .trained = 0xf000000000000001u,
+                        .unscored = step % 2 == 1,
                         .machine = "AVX2, 2 threads",
                         .world = 3};
 }
@@ -197,6 +199,7 @@ static int64_t newest(void)
     cr_expect(s.data.seed == want.data.seed && s.data.epoch == want.data.epoch &&
               s.data.position == want.data.position);
     cr_expect(s.best == want.best && s.best_step == 1 && s.recipe == want.recipe && s.world == 3);
+    cr_expect(s.trained == want.trained && s.unscored == want.unscored);
     cr_expect_str_eq(s.machine, want.machine);
     free_net(n);
     return s.step;
@@ -278,6 +281,33 @@ Test(ckpt, refuses_other_networks)
     cr_expect_eq(dist_ckpt_load("run/ckpt/step-00000001", n.params, n.optim, &s), MN_ECONFIG);
     cr_expect(strstr(mn_errmsg(), "(11"), "%s", mn_errmsg());
     free_net(n);
+}
+
+Test(ckpt, reads_a_state_without_later_members)
+{
+    static const char path[] = "run/ckpt/step-00000001/state.json";
+    char *text, *trained, *world;
+    size_t size;
+    dist_state s;
+    cr_assert_eq(save(1, 1), MN_OK);
+    cr_assert_eq(mn_file_read(path, 1 << 16, &text, &size), MN_OK, "%s", mn_errmsg());
+    trained = strstr(text, "\"trained\"");
+    world = strstr(text, "\"world\"");
+    cr_assert(trained && world && trained < world, "%s", text);
+    memmove(trained, world, strlen(world) + 1);
+    cr_assert_eq(mn_file_replace(path, text, strlen(text)), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(dist_ckpt_state("run/ckpt/step-00000001", &s), MN_OK, "%s", mn_errmsg());
+    cr_expect(s.step == 1 && s.trained == 0 && s.unscored == 0 && s.world == 3);
+    free(text);
+}
+
+// A step that is saved again once it was scored: the new one takes the place of the old.
+Test(ckpt, replaces_the_same_step)
+{
+    cr_assert_eq(save(1, 2), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(save_from(2, 1, 2, 2, 2), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(newest(), 2);
+    cr_expect_eq(count_names(".tmp-") + count_names("abandoned-"), 0);
 }
 
 Test(ckpt, values_that_are_not_finite_are_not_saved)

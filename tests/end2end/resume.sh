@@ -5,6 +5,7 @@
 #   resume.sh MIEN MPIRUN PROGRAMS courses               from none and from an older checkpoint: later ones do not come back
 #   resume.sh MIEN MPIRUN PROGRAMS full                  the disk is full for a while: the run goes on and says what is missing
 #   resume.sh MIEN MPIRUN PROGRAMS kills RANKS COUNT     COUNT times kill -9, every second one inside a save
+#   resume.sh MIEN MPIRUN PROGRAMS evals RANKS           stopped before the first step and while scoring: the same bits
 #   resume.sh MIEN MPIRUN PROGRAMS signals               USR2 to one rank, TERM, INT once and twice
 . "$(dirname "$0")/common.sh"
 # 12 steps an epoch, the warm-up ends with step 4, evaluations follow steps 7, 14 and 21.
@@ -37,6 +38,33 @@ stops() {
     tells "step $step, epoch"
     same_bits "stop-$step" whole
   done
+}
+
+evals() {
+  ranks=$1
+  ends 0 train "$ranks" whole
+  export MIEN_FAULT
+  for signal in usr term; do
+    MIEN_FAULT=proceed:1@$((ranks - 1))=$signal
+    ends 85 train "$ranks" cut
+    [ ! -e "$(metrics cut)" ] || wrong "a step was made"
+  done
+  # After the second batch of the first evaluation; at the start of the last, which follows the last step.
+  MIEN_FAULT=proceed:7@$((ranks - 1))=usr
+  ends 85 train "$ranks" cut
+  tells "stopped by a signal at step 7"
+  [ -z "$(evaluations cut)" ] || wrong "an evaluation that was left has a score"
+  MIEN_FAULT=eval:4@0=usr
+  ends 85 train "$ranks" cut
+  tells "stopped by a signal at step $steps"
+  [ "$(evaluations cut | wc -l)" = 3 ] || wrong "not 3 evaluations"
+  unset MIEN_FAULT
+  ends 0 train "$ranks" cut
+  same_bits cut whole
+  cmp "$(checkpoint cut $steps)/state.json" "$(checkpoint whole $steps)/state.json" || wrong "the last score was not saved"
+  ends 0 train "$ranks" cut
+  [ "$(grep -c '"event":"eval"' "$(metrics cut)")" = 4 ] || wrong "a step was scored twice"
+  ls -A "$(run_folder cut)/ckpt" | grep '^\.tmp-' && wrong "a temporary folder is left"
 }
 
 worlds() {
