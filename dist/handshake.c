@@ -4,16 +4,10 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <xxhash.h>
 
@@ -33,23 +27,6 @@ dist_fact dist_fact_hex(const char *name, uint64_t value)
     char text[24];
     snprintf(text, sizeof text, "%016" PRIx64, value);
     return dist_fact_text(name, text);
-}
-
-mn_err dist_fact_binary(dist_fact *out)
-{
-    struct stat s;
-    void *p = MAP_FAILED;
-    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-    if (fd >= 0 && fstat(fd, &s) == 0) p = mmap(NULL, (size_t)s.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    mn_err err = p == MAP_FAILED ? mn_fail(MN_EIO, "cannot read the own program: %s", strerror(errno)) : MN_OK;
-    if (fd >= 0) close(fd);
-    if (err != MN_OK) return err;
-    XXH128_hash_t h = XXH3_128bits(p, (size_t)s.st_size);
-    munmap(p, (size_t)s.st_size);
-    char text[40];
-    snprintf(text, sizeof text, "%016" PRIx64 "%016" PRIx64, h.high64, h.low64);
-    *out = dist_fact_text("binary", text);
-    return MN_OK;
 }
 
 static const dist_fact *fact_of(const dist_comm *c, int rank, int i)

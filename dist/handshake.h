@@ -19,8 +19,6 @@ typedef struct dist_fact {
 
 dist_fact dist_fact_text(const char *name, const char *value); // a value that is too long is replaced by its digest
 dist_fact dist_fact_hex(const char *name, uint64_t value);
-// Digest of this process's program file (XXH3-128).
-MN_MUST_CHECK mn_err dist_fact_binary(dist_fact *out);
 
 // Collective; at most DIST_MOST_FACTS facts, the same names in the same order. MN_ECONFIG names the field, the ranks
 // that differ from the majority, and both values; the same message on every rank. Wall clocks that are more than 5 s

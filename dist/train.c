@@ -104,12 +104,13 @@ static mn_err build_graphs(loop *l)
 static mn_err handshake(loop *l)
 {
     char machine[256];
-    uint64_t data = l->task->train->digest ^ (l->task->eval ? l->task->eval->digest : 0);
     dist_machine_text(machine, sizeof machine);
     dist_fact facts[] = {dist_fact_hex("binary", l->cfg->binary),
                          dist_fact_hex("recipe", l->cfg->recipe_digest),
+                         dist_fact_hex("options", l->cfg->options_digest),
                          dist_fact_hex("plan", nn_graph_hash(l->graph)),
-                         dist_fact_hex("data", data),
+                         dist_fact_hex("training data", l->task->train->digest),
+                         dist_fact_hex("evaluation data", l->task->eval ? l->task->eval->digest : 0),
                          dist_fact_text("precision", mn_dtype_name(l->cfg->dtype)),
                          dist_fact_text("libraries", machine)};
     return dist_handshake(l->comm, facts, sizeof facts / sizeof *facts);
@@ -149,11 +150,26 @@ static mn_err check_recipe(const loop *l, const char *path, uint64_t digest)
                    path);
 }
 
+// The loader's place means nothing in other data.
+static mn_err check_data(const loop *l, const char *path, uint64_t digest)
+{
+    if (digest == l->task->train->digest) return MN_OK;
+    if (digest)
+        return mn_fail(
+            MN_ECONFIG,
+            "%s was trained on other data than is there now under the same name (%s): bring back what was there, "
+            "or start a run of another name",
+            path, l->cfg->data);
+    if (lead(l)) mn_warn("%s does not say what data it was trained on: taken as the same (%s)", path, l->cfg->data);
+    return MN_OK;
+}
+
 static mn_err restore(loop *l, const char *path)
 {
     char machine[256];
     MN_TRY(dist_ckpt_state(path, &l->state));
     MN_TRY(check_recipe(l, path, l->state.recipe));
+    MN_TRY(check_data(l, path, l->state.trained));
     MN_TRY(dist_ckpt_load(path, l->params, l->optim, &l->state));
     dist_machine_text(machine, sizeof machine);
     if (lead(l)) {
@@ -192,6 +208,7 @@ static mn_err restore_or_init(loop *l)
         MN_TRY(dist_agree(l->comm, l->task->init(l->task->ctx, l->params)));
     }
     l->state.recipe = l->cfg->recipe_digest;
+    l->state.trained = l->task->train->digest;
     l->state.world = dist_world(l->comm);
     dist_machine_text(l->state.machine, sizeof l->state.machine);
     l->saved_step = l->state.step;

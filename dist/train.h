@@ -42,6 +42,8 @@ typedef struct dist_train_cfg {
     mn_err (*compare_recipe)(void *ctx, const char *saved_path);
     void *compare_ctx;
     uint64_t recipe_digest, binary; // of the options a resumed run may not change; of the executable
+    uint64_t options_digest;        // of all options that may not differ between hosts
+    char data[256];                 // names of the training sets, for messages
     uint64_t seed;
     mn_dtype dtype;
     int64_t steps, epochs;                     // the other is 0; train until
@@ -72,7 +74,7 @@ nn_tensor *dist_input(nn_graph *g, const data_set *set, int64_t rows, const char
 MN_MUST_CHECK mn_err dist_feed(nn_graph *g, const data_set *set, const data_batch *b);
 
 // One pass over a set: forward only, scored by the task. The graph was built in evaluation mode for
-// data_loader_plan_rows(batch, world, 0) rows.
+// data_loader_plan_rows(batch, world, 0) rows. Ends early with MN_EINTERRUPTED when a signal asks to stop.
 MN_MUST_CHECK mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *set, int64_t batch,
                                    int threads, dist_score *out);
 

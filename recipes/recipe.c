@@ -48,12 +48,12 @@ const mn_option mien_common_options[] = {
     MN_OPT_STRING(C, task, "task", NULL, 0, "simmim, finetune or cca"),
     MN_OPT_STRING(C, run, "run", NULL, MN_FREE | MN_FILE_NAME, "name of the run's folder"),
     MN_OPT_INT(C, seed, "seed", "1", 0, 9007199254740992.0, 0, "of everything random"),
-    MN_OPT_STRING(C, data_dir, "paths.data", "", MN_FREE,
+    MN_OPT_STRING(C, data_dir, "paths.data", "", MN_FREE | MN_LOCAL,
                   "where shards and features are; default $MIEN_DATA or ./mien-data"),
-    MN_OPT_STRING(C, runs_dir, "paths.runs", "./runs", MN_FREE, "where runs are written"),
+    MN_OPT_STRING(C, runs_dir, "paths.runs", "./runs", MN_FREE | MN_LOCAL, "where runs are written"),
     MN_OPT_ENUM(C, precision, "precision", "fp32", precisions, 0, "of activations and matrix products"),
     MN_OPT_ENUM(C, device, "device", "auto", devices, MN_FREE, "where to compute"),
-    MN_OPT_INT(C, threads, "threads", "0", 0, 1024, MN_FREE, "per rank; 0: cores of the host / its ranks"),
+    MN_OPT_INT(C, threads, "threads", "0", 0, 1024, MN_FREE | MN_LOCAL, "per rank; 0: cores of the host / its ranks"),
     MN_OPT_RECORDS(C, data, "data", "[]", mien_part, part_options, 0, "datasets to train on"),
     MN_OPT_ENUM(C, data_invalid, "data.invalid", "frame", invalids, 0,
                 "what an invalid label drops: the frame for that task, or the column"),
@@ -82,7 +82,7 @@ const mn_option mien_common_options[] = {
     MN_OPT_INT(C, epochs, "train.epochs", "0", 0, 1e9, MN_FREE, "passes over the data"),
     MN_OPT_INT(C, batch, "train.batch", "64", 1, 1e7, 0, "samples in a step, over all ranks"),
     MN_OPT_FLOAT(C, mixup, "train.mixup", "0", 0, 100, 0, "alpha of mixup; 0: off"),
-    MN_OPT_INT(C, loader_threads, "train.loader_threads", "1", 1, 256, MN_FREE, "per rank"),
+    MN_OPT_INT(C, loader_threads, "train.loader_threads", "1", 1, 256, MN_FREE | MN_LOCAL, "per rank"),
     MN_OPT_INT(C, save_every, "checkpoint.every", "0", 0, 1e12, MN_FREE, "steps; 0: at the end"),
     MN_OPT_INT(C, keep, "checkpoint.keep", "3", 1, 1000, MN_FREE, "newest ones kept, besides the best"),
     MN_OPT_ENUM(C, select, "checkpoint.select", "task", scores, MN_FREE,
@@ -287,6 +287,15 @@ static mn_err check_select(const mien_job *j)
     return MN_OK;
 }
 
+// "affwild2 train, celeba train"
+static void name_data(const mien_common *c, char *text, size_t size)
+{
+    const mien_part *part = c->data.v;
+    size_t n = 0;
+    for (int64_t i = 0; i < c->data.n && n < size; i++)
+        n += (size_t)snprintf(text + n, size - n, "%s%s %s", i ? ", " : "", part[i].set, part[i].split);
+}
+
 mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
 {
     const mien_common *c = &j->common;
@@ -300,7 +309,8 @@ mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
                               (long long)c->batch, (long long)train->count);
     *cfg = (dist_train_cfg){.runs = c->runs_dir,
                             .run = c->run,
-                            .recipe_digest = mn_recipe_digest(j->recipe),
+                            .recipe_digest = mn_recipe_digest(j->recipe, MN_FREE),
+                            .options_digest = mn_recipe_digest(j->recipe, MN_LOCAL),
                             .binary = mien_binary_digest(),
                             .seed = c->seed,
                             .dtype = c->precision == MIEN_BF16 ? MN_BF16 : MN_F32,
@@ -326,5 +336,6 @@ mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
                             .mixup_fields = j->task->mixup_fields ? j->task->mixup_fields(train) : 0,
                             .step_deadline_s = c->step_deadline,
                             .init_deadline_s = c->init_deadline};
+    name_data(c, cfg->data, sizeof cfg->data);
     return MN_OK;
 }

@@ -74,6 +74,7 @@ enum {
     MN_FREE = 1,      // it may
     MN_ABOVE_LO = 2,  // lo itself is not allowed
     MN_BELOW_HI = 4,  // hi itself is not allowed
+    MN_LOCAL = 16,    // may differ from host to host
     MN_FILE_NAME = 8, // a string that is one plain file name: [A-Za-z0-9._-]+, not starting with a dot or a dash
 };
 
@@ -180,8 +181,9 @@ mn_err mn_recipe_fail(const mn_recipe *r, const char *key, const char *format, .
 
 // The resolved recipe: complete YAML that resolves to the same values, numbers bit for bit. Caller frees.
 char *mn_recipe_text(const mn_recipe *r);
-// XXH3-64 of the fixed options and their values.
-uint64_t mn_recipe_digest(const mn_recipe *r);
+// XXH3-64 of the options and their values, without those that have one of these flags: MN_FREE leaves what a resumed run
+// may not change, MN_LOCAL what all hosts must have in common.
+uint64_t mn_recipe_digest(const mn_recipe *r, unsigned without);
 // Compares with the resolved recipe that a run was started with: MN_ECONFIG names every fixed option that differs.
 MN_MUST_CHECK mn_err mn_recipe_resume(const mn_recipe *r, const char *saved_path);
 

@@ -102,7 +102,7 @@ static int by_key(const void *a, const void *b)
     return strcmp(((const item *)a)->option->key, ((const item *)b)->option->key);
 }
 
-uint64_t mn_recipe_digest(const mn_recipe *r)
+uint64_t mn_recipe_digest(const mn_recipe *r, unsigned without)
 {
     mn_assert(r->resolved);
     item *items;
@@ -112,7 +112,7 @@ uint64_t mn_recipe_digest(const mn_recipe *r)
     FILE *f = open_text(&text, &size);
     if (n) qsort(items, (size_t)n, sizeof *items, by_key); // the order of the tables does not matter
     for (int64_t i = 0; i < n; i++) {
-        if (items[i].option->flags & MN_FREE) continue;
+        if (items[i].option->flags & without) continue;
         fprintf(f, "%s: ", items[i].option->key);
         mn__value_print(f, items[i].option, items[i].value);
         fputc('\n', f);

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Wrong recipes, missing and damaged inputs, runs in use: the exit status, one line that says what and where, and nothing
-# touched.  refusals.sh MIEN MPIRUN PROGRAMS usage|recipes|inputs|runs|dry
+# touched.  refusals.sh MIEN MPIRUN PROGRAMS usage|recipes|inputs|runs|dry|changed
 . "$(dirname "$0")/common.sh"
 train() { n=$1 name=$2; shift 2; job "$n" finetune "$name" train.steps=4 "$@"; }
 # Nothing of a run may exist after a refusal.
@@ -168,6 +168,31 @@ runs() {
 weights_of() {
   ends 0 train 1 new --dry-run "data=[{set: faces, split: train}$1]"
   sed -n 's/.*weights of the expressions: //p' "$work/out"
+}
+
+# Other data under the same name, or another recipe on another host.
+changed() {
+  "$mien" data synth --kind celeba --images 60 --size 32 --out "$work/synth" >"$work/out" 2>&1 || wrong "synth"
+  import() { "$mien" data import celeba --src "$work/synth/celeba" --out "$work/data/c" "$@" >"$work/out" 2>&1; }
+  on_c() { job "$1" simmim c 'data=[{set: c, split: train}]' data.stride=1 eval.split= train.batch=4 train.steps="$2"; }
+  ends 0 import
+  ends 0 on_c 1 1
+  before=$(digest "$work/runs/c/ckpt")
+  rm -r "$work/data/c"
+  ends 0 import --limit 40
+  for ranks in 1 2; do
+    ends 78 on_c $ranks 2
+    tells "step-00000001 was trained on other data"
+    tells "(c train)"
+  done
+  [ "$before" = "$(digest "$work/runs/c/ckpt")" ] || wrong "a refused resume changed checkpoints"
+  rm -r "$work/data/c"
+  ends 0 import
+  ends 0 on_c 2 2
+
+  set -- "$mien" train "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/runs" run=hosts train.steps=4
+  ends 78 "$mpirun" --oversubscribe --bind-to none --timeout 60 -n 1 "$@" : -n 1 "$@" eval.every=3 >"$work/out" 2>&1
+  tells "differ in 'options'"
 }
 
 dry() {
