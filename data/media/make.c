@@ -161,21 +161,26 @@ static mn_err encode(maker *m, track *t, AVFrame *frame)
     return rc == AVERROR(EAGAIN) || rc == AVERROR_EOF ? MN_OK : failed(m, "encoder", rc);
 }
 
-// One frame of sound of at most nb_samples; *n = 0 when all is encoded. The resampler is fed as much as it asks for.
+// One frame of nb_samples of sound; *n: how many there were, fewer only at the end, where an encoder still takes them.
+// The resampler is told of the end (no input) once all is fed: before that it would lose what it holds back.
 static mn_err next_sound(maker *m, int *n)
 {
     AVFrame *f = m->audio.frame;
-    int rc = av_frame_make_writable(f), room = f->nb_samples;
-    if (rc < 0) return failed(m, "sound", rc);
-    while (m->fed < m->cfg->samples && swr_get_out_samples(m->swr, 0) < room + 64) {
-        int64_t part = m->cfg->samples - m->fed < 1024 ? m->cfg->samples - m->fed : 1024;
+    int rc = av_frame_make_writable(f), channels = f->ch_layout.nb_channels, bytes = av_get_bytes_per_sample(f->format);
+    int planes = av_sample_fmt_is_planar(f->format) ? channels : 1, step = bytes * channels / planes;
+    *n = 0;
+    for (int done = rc < 0; !done;) {
+        uint8_t *out[AV_NUM_DATA_POINTERS];
+        for (int k = 0; k < planes; k++)
+            out[k] = f->data[k] + *n * step;
+        int64_t left = m->cfg->samples - m->fed, part = left < 1024 ? left : 1024;
         const uint8_t *in = (const uint8_t *)(m->pcm + m->fed);
-        rc = swr_convert(m->swr, NULL, 0, &in, (int)part);
-        if (rc < 0) return failed(m, "sound", rc);
+        rc = swr_convert(m->swr, out, f->nb_samples - *n, left > 0 ? &in : NULL, (int)part);
         m->fed += part;
+        *n += rc < 0 ? 0 : rc;
+        done = rc < 0 || *n == f->nb_samples || (left == 0 && rc == 0);
     }
-    *n = swr_convert(m->swr, f->extended_data, room, NULL, 0);
-    return *n < 0 ? failed(m, "sound", *n) : MN_OK;
+    return rc < 0 ? failed(m, "sound", rc) : MN_OK;
 }
 
 // Encodes sound up to the file's time `until_us`.
@@ -196,7 +201,7 @@ static mn_err encode_sound(maker *m, int64_t until_us)
         mn_err err = encode(m, &m->audio, f);
         f->nb_samples = room;
         MN_TRY(err);
-        if (n < room) return MN_OK; // an encoder takes one short frame, the last
+        if (n < room) return MN_OK;
     }
     return MN_OK;
 }
