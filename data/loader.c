@@ -53,6 +53,14 @@ struct data_loader {
     _Atomic int n_ready;
 };
 
+int64_t data_set_epoch(const data_set *s)
+{
+    int64_t samples = 0;
+    for (int i = 0; i < s->n_sources; i++)
+        samples += s->source[i].per_epoch;
+    return s->source ? samples : s->count;
+}
+
 void data_set_close(data_set *s)
 {
     if (s && s->ops->close) s->ops->close(s);

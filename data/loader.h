@@ -60,7 +60,8 @@ struct data_set { // first member of every implementation
     int n_sources;
     uint64_t digest; // of everything that decides its samples: manifests, selection, options
 };
-void data_set_close(data_set *s);                                                       // any set; NULL is ignored
+int64_t data_set_epoch(const data_set *s); // samples an epoch of training hands out: of a mixture not its count
+void data_set_close(data_set *s);          // any set; NULL is ignored
 int data_set_field(const data_set *s, const char *name);                                // -1: it has no such field
 void data_set_add_field(data_set *s, const char *name, mn_dtype dtype, mn_shape shape); // while a set is opened
 

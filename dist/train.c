@@ -54,7 +54,7 @@ typedef struct loop {
 
 int64_t dist_steps_per_epoch(const data_set *set, int64_t batch, int64_t epoch_samples)
 {
-    return (epoch_samples > 0 ? epoch_samples : set->count) / batch;
+    return (epoch_samples > 0 ? epoch_samples : data_set_epoch(set)) / batch;
 }
 
 static int lead(const loop *l)

@@ -15,6 +15,7 @@ Test(mix, sets_come_in_their_shares_and_keep_their_ids)
     data_loader *l;
     cr_assert_eq(data_loader_open(&l, &cfg, (data_state){3, 0, 0}), MN_OK);
     cr_assert_eq(data_loader_batches(l), 10); // 50 + 80 samples
+    cr_assert_eq(data_set_epoch(s), 130);
     int seen[140] = {0};
     for (int k = 0; k < 20; k++) {
         const data_batch *batch;
