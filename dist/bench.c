@@ -2,6 +2,7 @@
 
 #include "dist/backend.h"
 #include "dist/bucket.h"
+#include "dist/proceed.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
@@ -93,6 +94,7 @@ static mn_err run_contest(contest *k, int rounds, double *ours, double *library)
     for (int i = -1; i < rounds; i++) { // the first is not counted
         MN_TRY(time_ours(k, &ours[i < 0 ? 0 : i]));
         MN_TRY(time_library(k, &library[i < 0 ? 0 : i]));
+        MN_TRY(dist_proceed(k->comm, MN_OK));
     }
     return MN_OK;
 }

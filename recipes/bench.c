@@ -92,7 +92,7 @@ static mn_err allreduce(const bench_arguments *a)
     enum { SIZES = sizeof bytes / sizeof *bytes };
     dist_bench_row rows[SIZES];
     dist_comm *c;
-    MN_TRY(dist_open(&c));
+    MN_TRY(mien_enter(&c));
     mn_err err = dist_bench_allreduce(c, bytes, SIZES, (int)a->cfg.rounds, rows);
     if (err == MN_OK && dist_rank(c) == 0) err = dist_bench_write(stdout, c, rows, SIZES, a->cfg.json);
     return mien_leave(c, err);

@@ -29,6 +29,9 @@ stops() {
   ends 0 verb extract --split validation --out "$work/vectors"
   ends 0 "$mien" data verify "$work/vectors" >"$work/out" 2>&1
 
+  MIEN_FAULT=proceed:3@1=term
+  ends 85 many "$mien" bench allreduce --rounds 1
+  MIEN_FAULT=
   "$mien" data synth --kind celeba --images 40 --size 32 --out "$work/synth" >"$work/out" 2>&1 || wrong "synth"
   import() { many "$mien" data import celeba --src "$work/synth/celeba" --out "$work/$1"; }
   # What was made, digests of pictures and labels among it, but not when.
