@@ -26,9 +26,14 @@ videos=$(size 400 12) frames=$(size 64 60) images=$(size 6000 300)
 bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 say() { printf '   %s\n' "$*"; }
 
+# The newest line of a file, again and again, for as long as this script lives.
+watch() {
+  while sleep 1 && kill -0 $$ 2>/dev/null; do printf '\r\033[K   %s' "$(tail -n 1 "$1" | cut -c1-110)"; done
+}
+
 # stage NAME WHY COMMAND...: runs the command once; its output goes to log/NAME.txt, its time to done/NAME.
 stage() {
-  name=$1; why=$2; shift 2
+  name=$1; why=$2; log=$home/log/$1.txt; shift 2
   if [ -f "$home/done/$name" ]; then
     printf '%-14s done before (%s s)\n' "$name" "$(cat "$home/done/$name")"
     return
@@ -36,19 +41,23 @@ stage() {
   bold "$name"
   say "$why"
   start=$(date +%s)
+  : >"$log"
+  watcher=
+  [ -t 1 ] && { watch "$log" & watcher=$!; }
   # A subshell: its variables are its own. Not in a list with || or if: inside those set -e does nothing.
   set +e
-  (set -e; "$@") >"$home/log/$name.txt" 2>&1
+  (set -e; "$@") >"$log" 2>&1
   code=$?
   set -e
+  if [ -n "$watcher" ]; then kill "$watcher"; wait "$watcher" 2>/dev/null || :; printf '\r\033[K'; fi
   if [ "$code" != 0 ]; then
-    tail -n 5 "$home/log/$name.txt" >&2
-    echo "demo: stage $name ended with $code; its output is in $home/log/$name.txt; the same command goes on from here" >&2
+    tail -n 5 "$log" >&2
+    echo "demo: stage $name ended with $code; its output is in $log; the same command goes on from here" >&2
     exit "$code"
   fi
   seconds=$(($(date +%s) - start))
   echo "$seconds" >"$home/done/$name"
-  tail -n 1 "$home/log/$name.txt" | cut -c1-150 | sed 's/^/   /'
+  { grep -E '^demo: |resuming from' "$log" || :; tail -n 1 "$log"; } | cut -c1-150 | sed 's/^/   /'
   say "$seconds s"
 }
 
@@ -84,7 +93,7 @@ extract() { # RECIPE RUN OUT [key=value ...]
 }
 extract_image() { for t in expr au va; do extract "$(finetune_of $t)" image-$t features/image-$t; done; }
 finetune_of() { [ "$1" = expr ] && echo affwild2/demo || echo affwild2/demo_$1; }
-word() { [ "$1" = au ] && echo "action units" || echo "valence and arousal"; }
+word() { case $1 in expr) echo expressions ;; au) echo "action units" ;; va) echo "valence and arousal" ;; esac; }
 fusion_of() { [ "$1" = va ] && echo cca/demo || echo cca/demo_$1; }
 
 score() { # RECIPE RUN NAME [key=value ...]
@@ -100,6 +109,7 @@ score_all() {
   score affwild2/demo_grey grey-expr grey-expr eval.stride=1
   score cca/demo only-image only-image run=only-image features.only=image
   score cca/demo only-sound only-sound run=only-sound features.only=audio
+  echo "$(find "$out" -name '*.json' | wc -l) scores with intervals in $out"
 }
 
 predict() {
@@ -160,7 +170,7 @@ stage sound "A small wav2vec2 learns valence and arousal from one second of soun
 stage features-image "Features of every frame from the three image networks." extract_image
 stage features-sound "Features of every 20 ms of sound." extract wav2vec2/demo sound features/sound
 for t in expr au va; do
-  stage fusion-$t "Cascaded cross-attention over both streams: $t." train "$(fusion_of $t)" "$(steps 400 10)"
+  stage fusion-$t "Cascaded cross-attention over both streams: $(word $t)." train "$(fusion_of $t)" "$(steps 400 10)"
 done
 stage only-image "The same fusion network with the image at both inputs." train cca/demo run=only-image features.only=image "$(steps 400 10)"
 stage only-sound "And with the sound at both." train cca/demo run=only-sound features.only=audio "$(steps 400 10)"
