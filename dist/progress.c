@@ -37,23 +37,23 @@ static void smooth(double *average, double v)
     *average = isnan(*average) ? v : 0.95 * *average + 0.05 * v;
 }
 
-static const char *duration(double s, char text[32])
+const char *dist_duration(double seconds, char text[DIST_DURATION])
 {
-    if (s < 90)
-        snprintf(text, 32, "%.0f s", s);
-    else if (s < 5400)
-        snprintf(text, 32, "%.0f min", s / 60);
+    if (seconds < 90)
+        snprintf(text, DIST_DURATION, "%.0f s", seconds);
+    else if (seconds < 5400)
+        snprintf(text, DIST_DURATION, "%.0f min", seconds / 60);
     else
-        snprintf(text, 32, "%.1f h", s / 3600);
+        snprintf(text, DIST_DURATION, "%.1f h", seconds / 3600);
     return text;
 }
 
 static void show(dist_progress *p, int64_t step, double lr, double waiting, double now)
 {
-    char left[32], bar[WIDTH + 1];
+    char left[DIST_DURATION], bar[WIDTH + 1];
     double done = p->steps > 0 ? (double)step / (double)p->steps : 1;
     double eta = step > p->from ? (now - p->start) / (double)(step - p->from) * (double)(p->steps - step) : 0;
-    duration(eta, left);
+    dist_duration(eta, left);
     if (p->terminal) {
         for (int i = 0; i < WIDTH; i++)
             bar[i] = i < (int)(done * WIDTH) ? '#' : '.';

@@ -11,4 +11,8 @@ dist_progress *dist_progress_open(const char *name, int64_t from, int64_t steps)
 void dist_progress_step(dist_progress *p, int64_t step, double loss, double lr, double rate, double waiting);
 void dist_progress_close(dist_progress *p);
 
+// Seconds as a person says them: "40 s", "12 min", "3.5 h". Returns text.
+enum { DIST_DURATION = 32 };
+const char *dist_duration(double seconds, char text[DIST_DURATION]);
+
 #endif

@@ -261,14 +261,17 @@ static mn_err claim_run(loop *l)
 static mn_err tell_start(loop *l)
 {
     char text[1024];
-    if (lead(l))
-        mn_info("%s: %s, %lld parameters, plan %.0f MiB, batch %lld on %d ranks, %lld steps (%lld an epoch)",
+    int ranks = dist_world(l->comm);
+    if (lead(l)) {
+        fputs(l->cfg->recipe_text, stderr);
+        mn_info("%s: %s, %lld parameters, plan %.0f MiB, batch %lld on %d rank%s, %lld steps (%lld an epoch)",
                 l->cfg->run, l->task->name, (long long)nn_params_elements(l->params),
-                (double)nn_graph_bytes(l->graph) / 1048576.0, (long long)l->cfg->batch, dist_world(l->comm),
+                (double)nn_graph_bytes(l->graph) / 1048576.0, (long long)l->cfg->batch, ranks, ranks == 1 ? "" : "s",
                 (long long)l->steps, (long long)l->per_epoch);
+    }
     MN_TRY(dist_run_file(l->run, "env.json", dist_machine_json(l->comm, text, sizeof text)));
     return dist_run_event(l->run, "start", "\"step\":%lld,\"steps\":%lld,\"world\":%d,\"parameters\":%lld",
-                          (long long)l->state.step, (long long)l->steps, dist_world(l->comm),
+                          (long long)l->state.step, (long long)l->steps, ranks,
                           (long long)nn_params_elements(l->params));
 }
 
@@ -403,13 +406,12 @@ static mn_err evaluate(loop *l)
         l->state.best_step = l->state.step;
     }
     if (err == MN_OK)
-        err =
-            dist_run_event(l->run, "eval", "\"step\":%lld,\"split\":\"validation\",\"loss\":%s,\"best_step\":%lld%s%s",
-                           (long long)l->state.step, dist_json(score->loss, loss), (long long)l->state.best_step,
-                           *score->json ? "," : "", score->json);
+        err = dist_run_event(l->run, "eval", "\"step\":%lld,\"split\":\"%s\",\"loss\":%s,\"best_step\":%lld%s%s",
+                             (long long)l->state.step, l->cfg->eval_split, dist_json(score->loss, loss),
+                             (long long)l->state.best_step, *score->json ? "," : "", score->json);
     if (err == MN_OK && lead(l))
-        mn_info("%s: step %lld: validation score %.4f (best %.4f at step %lld)", l->cfg->run, (long long)l->state.step,
-                score->select, l->state.best, (long long)l->state.best_step);
+        mn_info("%s: step %lld: %s score %.4f (best %.4f at step %lld)", l->cfg->run, (long long)l->state.step,
+                l->cfg->eval_split, score->select, l->state.best, (long long)l->state.best_step);
     free(score);
     return err;
 }
@@ -528,6 +530,7 @@ static mn_err run_loop(loop *l)
 static mn_err dry_run(loop *l)
 {
     const nn_arenas *a = nn_params_arenas(l->params);
+    char time[DIST_DURATION];
     double once = 0;
     for (int i = 0; i < 2; i++) { // the second step is the one that counts: memory is touched
         MN_TRY(train_step(l));
@@ -543,7 +546,7 @@ static mn_err dry_run(loop *l)
     printf("disk         %.0f MB (%d checkpoints of %.0f MB)\n", ckpt_mb * (l->cfg->keep + 2), l->cfg->keep + 2,
            ckpt_mb);
     printf("steps        %lld (%lld an epoch)\n", (long long)l->steps, (long long)l->per_epoch);
-    printf("time         about %.3g h at %.3g s a step\n", once * (double)l->steps / 3600, once);
+    printf("time         about %s at %.3g s a step\n", dist_duration(once * (double)l->steps, time), once);
     return MN_OK;
 }
 

@@ -37,7 +37,7 @@ typedef struct dist_task {
 typedef struct dist_train_cfg {
     const char *runs, *run;  // folder of all runs, name of this one
     const char *resume;      // "auto", "never" or a checkpoint folder
-    const char *recipe_text; // resolved, for the run folder
+    const char *recipe_text; // resolved: printed at the start, kept in the run folder
     // Compares with the resolved recipe of an earlier start: MN_ECONFIG names the options that differ. NULL: not known.
     mn_err (*compare_recipe)(void *ctx, const char *saved_path);
     void *compare_ctx;
@@ -50,6 +50,7 @@ typedef struct dist_train_cfg {
     int64_t batch;                             // global
     int64_t log_every, eval_every, save_every; // steps; eval_every 0: at the end only; save_every 0: at the end only
     int64_t eval_batch;
+    const char *eval_split; // what the set that is scored is called
     int keep;
     double clip;          // global norm; 0: none
     nn_schedule schedule; // steps and warm-up resolved by the caller from steps_per_epoch

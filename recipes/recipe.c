@@ -321,6 +321,7 @@ mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
                             .eval_every = c->eval_every,
                             .save_every = c->save_every,
                             .eval_batch = c->eval_batch,
+                            .eval_split = c->eval_split,
                             .keep = (int)c->keep,
                             .clip = c->clip,
                             .schedule = schedule_of(c, per_epoch, steps),

@@ -109,6 +109,7 @@ struct mien_job {
     struct mien_score *score; // of the task, while a set is scored (score.h)
     dist_comm *comm;
     const char *path;
+    int training;      // it is that of mien train: the run's folder is there and may be written to
     int alone;         // its batches are this rank's own: nothing in the network is summed over ranks
     int features_only; // while a network is built: no head, so that weights without one serve
     // Videos and tracks that MIEN_USE_FRAMES and MIEN_USE_TRACKS leave out; NULL: none.

@@ -85,6 +85,7 @@ static mn_err train(mien_job *j, const train_arguments *a)
     dist_train_cfg cfg;
     mn_err err;
     char *text = mn_recipe_text(j->recipe);
+    j->training = 1;
     MN_TRY_OUT(err, dist_agree(j->comm, dist_rank(j->comm) == 0 ? check_resume(a->resume) : MN_OK));
     MN_TRY_OUT(err, dist_proceed(j->comm, j->task->open(j, MIEN_USE_TRAIN, NULL, &sets)));
     if (j->task->score_begin && *j->common.eval_split)

@@ -30,7 +30,7 @@ static const mn_option options[] = {
                  "share of the cells that is masked"),
     MN_OPT_INT(conf, mask_size, "mask.size", "32", 1, 1024, 0, "side of a cell in pixels"),
     MN_OPT_INT(conf, pictures, "eval.pictures", "8", 0, 64, MN_FREE,
-               "faces in RUN/reconstructions.png: masked, reconstructed, original"),
+               "faces in reconstructions.png of the run: masked, reconstructed, original"),
     {0},
 };
 
@@ -112,7 +112,7 @@ static mn_err score_add(void *job, nn_graph *g, const data_batch *b)
     }
     for (int64_t r = 0; r < b->rows; r++)
         c->guess += guess_of(c, image + r * pixels, mask + r * tokens);
-    if (c->shown > 0 || c->pictures == 0 || (j->comm && dist_rank(j->comm) > 0)) return MN_OK;
+    if (c->shown > 0 || c->pictures == 0 || !j->training || dist_rank(j->comm) > 0) return MN_OK;
     c->shown = 1;
     char *path = mn_sprintf("%s/%s/reconstructions.png", j->common.runs_dir, j->common.run);
     mn_err err = mien_simmim_picture(g, c->pictures < b->rows ? c->pictures : b->rows, nn_swin_stride(&c->net),

@@ -208,6 +208,16 @@ dry() {
   [ ! -e "$work/runs/cca" ] || wrong "a dry run left something"
   [ "$before" = "$(digest "$work/runs/old")" ] || wrong "a dry run changed the run's folder"
 
+  # What is scored is called what it is; eval writes nothing.
+  ends 0 job 1 simmim named train.steps=1 eval.split=train
+  tells 'split: "train"' # of the resolved recipe
+  grep -q '"event":"eval".*"split":"train"' "$(metrics named)" || wrong "an evaluation on train is called something else"
+  [ -s "$work/runs/named/reconstructions.png" ] || wrong "no picture of reconstructions"
+  before=$(digest "$work/runs")
+  ends 0 "$mien" eval "$here/simmim.yaml" run=other "paths.data=$work/data" "paths.runs=$work/runs" \
+    --weights "$(model named 1)" >"$work/out" 2>&1
+  [ "$before" = "$(digest "$work/runs")" ] || wrong "eval changed a run's folder"
+
   other='{set: faces, split: validation'
   once=$(weights_of ", $other}") three=$(weights_of ", $other, weight: 3}")
   [ -n "$once" ] && [ "$once" != "$(weights_of "")" ] || wrong "the second dataset does not count in the weights of classes"
