@@ -82,9 +82,9 @@ static const struct argp parser = {
         "Measures on this machine: a training step at full published size on random input, the sum of gradients "
         "over ranks beside the message passing library's own, or the loader: JPEGs in memory to augmented batches of "
         "192 pixels.\v"
-        "Example: mien bench step --model simmim --precision bf16\n"
-        "         mpirun -n 2 mien bench allreduce\n"
-        "         mien bench loader --threads 2 --batch 64"};
+        "Example:\n  mien bench step --model simmim --precision bf16\n"
+        "  mpirun -n 2 mien bench allreduce\n"
+        "  mien bench loader --threads 2 --batch 64"};
 
 static mn_err allreduce(const bench_arguments *a)
 {

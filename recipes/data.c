@@ -111,7 +111,8 @@ static const struct argp import_argp = {
     "is "
     "counted by reason and listed in SHARDS/rejects.csv.\n\n"
     "Example:\n"
-    "  mpirun -n 4 mien data import celeba --src /data/CelebA --out mien-data/celeba --size 224\n",
+    "  mpirun -n 4 mien data import celeba --src /data/CelebA \\\n"
+    "    --out mien-data/celeba --size 224\n",
     NULL,
     import_help,
     NULL};

@@ -89,7 +89,8 @@ static const struct argp argp = {
     "already there is kept."
     "\v"
     "Example:\n"
-    "  mien data synth --out corpora --kind affwild2,celeba --seed 1 --videos 40 --frames 200 --size 64\n",
+    "  mien data synth --out corpora --kind affwild2,celeba --seed 1 \\\n"
+    "    --videos 40 --frames 200 --size 64\n",
     NULL,
     help,
     NULL};

@@ -65,7 +65,7 @@ static const struct argp parser = {
     .doc =
         "Looks at the machine and says what would go wrong or slow, with a cure for each. Started like a job it looks "
         "at the job too: ranks, cores, clocks. Exit 0 when nothing fails, else 69.\v"
-        "Example: mpirun -n 2 mien doctor"};
+        "Example:\n  mpirun -n 2 mien doctor"};
 
 // --- the report ---
 

@@ -1,6 +1,7 @@
 // mien eval RECIPE.yaml [key=value ...] --weights RUN|CKPT_DIR|FILE.safetensors [--json]
 #include "recipes/verbs.h"
 
+#include "data/label.h"
 #include "dist/proceed.h"
 #include "dist/watchdog.h"
 #include "nn/base/mem.h"
@@ -8,6 +9,7 @@
 #include "recipes/inference.h"
 #include "recipes/sources.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -50,13 +52,66 @@ static const struct argp parser = {
     .doc =
         "Scores weights on eval.split with the challenge's metrics: every labelled frame once, the same numbers on any "
         "number of ranks, intervals by resampling videos.\v"
-        "Example: mien eval recipes/affwild2/expr.yaml --weights affwild2-expr --json"};
+        "Example:\n  mien eval recipes/affwild2/expr.yaml --weights affwild2-expr --json"};
 
+// The name of class i of n: expressions and action units are told apart by how many there are.
+static const char *class_name(size_t i, size_t n)
+{
+    return n == DATA_EXPRESSIONS ? data_expression[i] : n == DATA_AUS ? data_au[i] : "";
+}
+
+static void print_confusion(const char *name, const json_t *rows)
+{
+    size_t i, k, n = json_array_size(rows);
+    json_t *row, *v;
+    printf("%s: a row for each class, a column for what it was called\n  %10s", name, "");
+    for (i = 0; i < n; i++)
+        printf(" %9s", class_name(i, n));
+    printf("\n");
+    json_array_foreach(rows, i, row)
+    {
+        printf("  %-10s", class_name(i, n));
+        json_array_foreach(row, k, v) printf(" %9lld", (long long)json_integer_value(v));
+        printf("\n");
+    }
+}
+
+static void print_member(const char *name, const json_t *v)
+{
+    size_t i, n = json_array_size(v);
+    json_t *x;
+    if (json_is_array(json_array_get(v, 0)))
+        print_confusion(name, v);
+    else if (n == 2) // an interval
+        printf("%-18s %.4f to %.4f\n", name, json_number_value(json_array_get(v, 0)),
+               json_number_value(json_array_get(v, 1)));
+    else if (json_is_array(v)) {
+        printf("%s\n", name);
+        json_array_foreach(v, i, x) printf("  %-16s %.4f\n", class_name(i, n), json_number_value(x));
+    } else if (json_is_integer(v))
+        printf("%-18s %lld\n", name, (long long)json_integer_value(v));
+    else if (json_is_real(v))
+        printf("%-18s %.4f\n", name, json_real_value(v));
+    else
+        printf("%-18s %s\n", name, json_string_value(v));
+}
+
+// The members of the JSON object are the one list of what a score has; without --json they are a table.
 static void print_score(const eval_arguments *a, const mien_inference *m, const char *split, const dist_score *s)
 {
-    printf(a->json ? "{\"weights\": \"%s\", \"step\": %lld, \"split\": \"%s\", %s}\n"
-                   : "weights  %s\nstep     %lld\nsplit    %s\n%s\n",
-           m->from.path, (long long)m->from.step, split, s->json);
+    const char *name;
+    json_t *v;
+    json_t *path = json_string(m->from.path); // NULL: not UTF-8
+    char *quoted = json_dumps(path, JSON_ENCODE_ANY);
+    char *text = mn_sprintf("{\"weights\": %s, \"step\": %lld, \"split\": \"%s\", %s}", quoted ? quoted : "\"\"",
+                            (long long)m->from.step, split, s->json);
+    json_t *score = a->json ? NULL : json_loads(text, 0, NULL);
+    if (!score) puts(text);
+    json_object_foreach(score, name, v) print_member(name, v);
+    json_decref(score);
+    json_decref(path);
+    free(quoted);
+    free(text);
 }
 
 static mn_err eval(mien_job *j, const eval_arguments *a)

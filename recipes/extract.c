@@ -63,8 +63,8 @@ static const struct argp parser = {
         "picture have none), or one each 20 ms of each sound track (wav2vec2: the last hidden states). Videos that the "
         "folder already holds are left alone, so the same command goes on where it was stopped, on any number of "
         "ranks.\v"
-        "Example: mpirun -n 2 mien extract recipes/affwild2/va.yaml --weights affwild2-va --out "
-        "features/affwild2-va\n\n"
+        "Example:\n  mpirun -n 2 mien extract recipes/affwild2/va.yaml \\\n"
+        "    --weights affwild2-va --out features/affwild2-va\n\n"
         "The folder is HDF5 with a manifest; data/README.md has a reader in Python."};
 
 // --- one video at a time ---

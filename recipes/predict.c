@@ -81,8 +81,8 @@ static const struct argp parser = {
     .doc = "Predicts the recipe's target for the frames of videos. The abaw formats have every frame: one in which no "
            "face "
            "was found gets the prediction of the nearest frame of its video that has one.\v"
-           "Example: mien predict recipes/cca/expr.yaml --weights cca-expr --out submission --format abaw-image \\\n"
-           "           --sample CVPR_6th_ABAW_Expr_test_set_sample.txt"};
+           "Example:\n  mien predict recipes/cca/expr.yaml --weights cca-expr --out submission \\\n"
+           "    --format abaw-image --sample CVPR_6th_ABAW_Expr_test_set_sample.txt"};
 
 // --- this rank's share ---
 

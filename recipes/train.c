@@ -46,7 +46,7 @@ static const struct argp parser = {
     .args_doc = "RECIPE.yaml [key=value ...]",
     .doc = "Trains the network of a recipe. Under mpirun or srun every rank runs this same command. USR2 or TERM: save "
            "and exit with 85; the same command goes on.\v"
-           "Example: mpirun -n 2 mien train recipes/simmim/demo.yaml train.steps=100\n\n"
+           "Example:\n  mpirun -n 2 mien train recipes/simmim/demo.yaml train.steps=100\n\n"
            "Faces are expected cropped. Keys of the recipe: mien train --keys [TASK]."};
 
 // --resume names a checkpoint when it is no word of ours. Whether that is sound is looked at when it is loaded.

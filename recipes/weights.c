@@ -85,9 +85,9 @@ static const struct argp parser = {
         "Looks into files of weights and changes the names of their tensors between this program's and those of other "
         "projects. Inputs are .safetensors, PyTorch .pth (read without running anything from it), checkpoint folders "
         "and runs.\v"
-        "Example: mien weights import swin_base_patch4_window7_224.pth swin_b.safetensors\n"
-        "         mien train recipes/affwild2/expr.yaml init.from=swin_b.safetensors\n\n"
-        "         mien weights export affwild2-expr timm.safetensors --form timm"};
+        "Example:\n  mien weights import swin_tiny_patch4_window7_224.pth swin_t.safetensors\n"
+        "  mien train recipes/affwild2/expr.yaml init.from=swin_t.safetensors\n"
+        "  mien weights export affwild2-expr timm.safetensors --form timm"};
 
 // By the rules of --weights, so that a damaged checkpoint is refused here too; a file may be of any kind.
 static mn_err open_input(nn_weights **out, const weights_arguments *a, const char *from, nn_weights_form form)

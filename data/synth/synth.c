@@ -17,9 +17,9 @@
 
 // X(name, what --help says)
 #define KINDS(X)                                                                                                       \
-    X(affectnet, "AffectNet, 2017 release: faces with boxes, landmarks, expressions, valence and arousal (CSV)")       \
-    X(affwild2, "Aff-Wild2: videos with sound, aligned crops, annotations of the three challenges, test lists")        \
-    X(celeba, "CelebA: aligned faces with 40 attributes, identities, boxes and landmarks (txt)")                       \
+    X(affectnet, "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                                       \
+    X(affwild2, "Aff-Wild2: videos with sound, crops, the challenges' annotations")                                    \
+    X(celeba, "CelebA: aligned faces with attributes, identities, boxes (txt)")                                        \
     X(folder, "pictures in a tree of folders, JPEG and PNG, without labels")
 
 const data_synth_kind data_synth_kinds[] = {

@@ -175,14 +175,14 @@ static void print_range(FILE *f, const mn_option *o)
     int has_lo = o->lo > -0x1p63, has_hi = o->hi < 0x1p63;
     int above = (o->flags & MN_ABOVE_LO) != 0, below = (o->flags & MN_BELOW_HI) != 0;
     if (has_lo && has_hi && !above && !below)
-        fprintf(f, " from %.15g to %.15g", o->lo, o->hi);
+        fprintf(f, " from %.16g to %.16g", o->lo, o->hi);
     else if (has_lo && has_hi)
-        fprintf(f, " %s %.15g and %s %.15g", above ? "above" : "of at least", o->lo, below ? "below" : "at most",
+        fprintf(f, " %s %.16g and %s %.16g", above ? "above" : "of at least", o->lo, below ? "below" : "at most",
                 o->hi);
     else if (has_lo)
-        fprintf(f, " %s %.15g", above ? "above" : "of at least", o->lo);
+        fprintf(f, " %s %.16g", above ? "above" : "of at least", o->lo);
     else if (has_hi)
-        fprintf(f, " %s %.15g", below ? "below" : "of at most", o->hi);
+        fprintf(f, " %s %.16g", below ? "below" : "of at most", o->hi);
 }
 
 static void print_names(FILE *f, const mn_option *rows)

@@ -25,6 +25,9 @@ stops() {
   no_file "$work/vectors/*.json"
   MIEN_FAULT=
   ends 0 verb eval --json
+  tells '"expr_f1_per_class": ['
+  ends 0 verb eval
+  grep -q '^  Anger  *[01]\.[0-9]' "$work/out" || wrong "no table of scores"
   ends 0 verb predict --split validation --out "$work/table"
   ends 0 verb extract --split validation --out "$work/vectors"
   ends 0 "$mien" data verify "$work/vectors" >"$work/out" 2>&1
