@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -27,6 +28,7 @@ typedef struct work {
     pthread_mutex_t lock; // of what follows
     json_t *problems;
     int64_t n_problems, records, bytes;
+    int features; // it is a feature folder
 } work;
 
 static void problem(work *w, const char *file, const char *text)
@@ -235,6 +237,7 @@ static mn_err check_dataset(work *w, int threads)
 static void check_features(work *w)
 {
     data_features *f;
+    w->features = 1;
     if (data_features_open(&f, w->dir) != MN_OK) {
         problem(w, w->dir, mn_errmsg());
         return;
@@ -243,11 +246,20 @@ static void check_features(work *w)
     data_features_close(f);
 }
 
+// Files of features are plain HDF5; a shard begins with its seal, and its folder has a manifest.
 static int is_features(const char *dir)
 {
-    char **names = NULL;
+    static const char magic[8] = "\x89HDF\r\n\x1a\n";
+    char **names = NULL, first[sizeof magic] = {0};
     int64_t n = 0;
     int found = data_dir_like(dir, "part-", ".h5", &names, &n) == MN_OK && n > 0;
+    mn_names_free(names, n);
+    if (found || data_dir_like(dir, "", ".h5", &names, &n) != MN_OK) return found;
+    char *path = n > 0 ? mn_sprintf("%s/%s", dir, names[0]) : NULL;
+    FILE *f = path ? fopen(path, "rb") : NULL;
+    found = f && fread(first, sizeof first, 1, f) == 1 && memcmp(first, magic, sizeof magic) == 0;
+    if (f) (void)fclose(f); // was only read
+    free(path);
     mn_names_free(names, n);
     return found;
 }
@@ -276,9 +288,10 @@ mn_err data_verify(const char *path, int threads, json_t **report)
     (void)pthread_mutex_init(&w.lock, NULL); // cannot fail with default attributes
     mn_err err = check_path(&w, path, threads);
     if (err == MN_OK) {
-        *report = json_pack("{s:s, s:b, s:I, s:I, s:I, s:I, s:O}", "path", path, "ok", w.n_problems == 0, "shards",
-                            (json_int_t)w.n_files, "records", (json_int_t)w.records, "bytes", (json_int_t)w.bytes,
-                            "n_problems", (json_int_t)w.n_problems, "problems", w.problems);
+        *report =
+            json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:O}", "path", path, "ok", w.n_problems == 0, "features",
+                      w.features, "shards", (json_int_t)w.n_files, "records", (json_int_t)w.records, "bytes",
+                      (json_int_t)w.bytes, "n_problems", (json_int_t)w.n_problems, "problems", w.problems);
         if (!*report) err = mn_fail(MN_EUSAGE, "the path is not UTF-8");
     }
     json_decref(w.problems);

@@ -274,7 +274,8 @@ static mn_err run_verify(int argc, char **argv)
     size_t i;
     MN_TRY(mien_parse(&verify_argp, argc, argv, &a));
     MN_TRY(data_verify(a.path, a.threads, &report));
-    int ok = json_is_true(json_object_get(report, "ok"));
+    int ok = json_is_true(json_object_get(report, "ok")), features = json_is_true(json_object_get(report, "features"));
+    const char *sound = ok ? "sound" : "NOT sound";
     long long problems = number(report, "n_problems");
     mn_err err = MN_OK;
     if (a.json) {
@@ -283,13 +284,16 @@ static mn_err run_verify(int argc, char **argv)
         json_array_foreach(json_object_get(report, "problems"), i, o)
             printf("%s: %s\n", json_string_value(json_object_get(o, "file")),
                    json_string_value(json_object_get(o, "problem")));
-        printf("%s: %lld shards, %lld records, %.1f MiB: %s\n", a.path, number(report, "shards"),
-               number(report, "records"), (double)number(report, "bytes") / 1048576, ok ? "sound" : "NOT sound");
+        if (features)
+            printf("%s: features of %lld videos: %s\n", a.path, number(report, "records"), sound);
+        else
+            printf("%s: %lld shards, %lld records, %.1f MiB: %s\n", a.path, number(report, "shards"),
+                   number(report, "records"), (double)number(report, "bytes") / 1048576, sound);
     }
     json_decref(report);
     if (err == MN_OK && !ok)
-        err = mn_fail(MN_EDATA, "%s: %lld problem%s: import again, or copy the files again", a.path, problems,
-                      problems == 1 ? "" : "s");
+        err = mn_fail(MN_EDATA, "%s: %lld problem%s: %s again, or copy the files again", a.path, problems,
+                      problems == 1 ? "" : "s", features ? "make the features" : "import");
     return err;
 }
 

@@ -1,5 +1,6 @@
 // Feature folders: what is written is read, a killed writer goes on, features of other programs open, damage is found.
 #include "data/features.h"
+#include "data/verify.h"
 #include "nn/base/fault.h"
 #include "shard_support.h"
 
@@ -224,6 +225,17 @@ static void foreign_video(hid_t file, const char *video, hsize_t frames, int fir
     H5Gclose(group);
 }
 
+// What `mien data verify` says of a feature folder.
+static int verified(const char *dir)
+{
+    json_t *r;
+    must(data_verify(dir, 1, &r));
+    cr_assert(json_is_true(json_object_get(r, "features")));
+    int ok = json_is_true(json_object_get(r, "ok"));
+    json_decref(r);
+    return ok;
+}
+
 Test(features, those_of_other_programs_open)
 {
     char *dir = support_folder(), path[600];
@@ -241,10 +253,12 @@ Test(features, those_of_other_programs_open)
     cr_assert(data_features_digest(f) == data_features_digest(g) && data_features_weights(f)[0] == 0);
     data_features_close(f);
     data_features_close(g);
+    cr_assert(verified(dir));
     file = H5Fopen(path, H5F_ACC_RDWR, H5P_DEFAULT);
     H5Gclose(H5Gcreate2(file, "empty", H5P_DEFAULT, H5P_DEFAULT, H5P_DEFAULT));
     H5Fclose(file);
     cr_assert(data_features_open(&f, dir) == MN_EDATA && strstr(mn_errmsg(), "empty/x"));
+    cr_assert(!verified(dir));
     support_remove(dir);
 }
 
