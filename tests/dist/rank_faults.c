@@ -12,6 +12,7 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -32,9 +33,12 @@ typedef struct job {
     const char *what, *dir;
 } job;
 
+// To the end: the signal that asks for a stack for a report interrupts it, and who hangs must not be cured by that.
 static void sleep_ms(int ms)
 {
-    nanosleep(&(struct timespec){ms / 1000, ms % 1000 * 1000000L}, NULL);
+    struct timespec left = {ms / 1000, ms % 1000 * 1000000L};
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
 }
 
 static int is(const job *j, const char *what)
@@ -42,7 +46,7 @@ static int is(const job *j, const char *what)
     return strcmp(j->what, what) == 0;
 }
 
-// Says to faults.sh which process this is: RUN_DIR/pid.N.
+// Says to faults.sh which process this is, and that it is ready for signals: RUN_DIR/pid.N.
 static mn_err tell_pid(const job *j)
 {
     char path[512];
@@ -53,7 +57,7 @@ static mn_err tell_pid(const job *j)
     return fclose(f) ? mn_fail(MN_EIO, "%s", path) : MN_OK;
 }
 
-// What the last rank does at FAULT_STEP.
+// What the last rank does at fault_step.
 static mn_err misbehave(const job *j)
 {
     double v = 1;
@@ -63,7 +67,7 @@ static mn_err misbehave(const job *j)
     if (is(j, "stop") || is(j, "mute") || is(j, "pause")) kill(getpid(), SIGSTOP);
     if (is(j, "error")) return mn_fail(MN_EDATA, "shard 7 is damaged");
     if (is(j, "order")) return dist_host_sum(j->comm, &v, 1);
-    if (is(j, "stuck")) sleep_ms(60000);
+    if (is(j, "stuck") || is(j, "interrupt")) sleep_ms(60000);
     if (is(j, "starved")) {
         dist_watchdog_phase(j->dog, DIST_PHASE_DATA, FAULT_STEP);
         sleep_ms(60000);
@@ -71,6 +75,12 @@ static mn_err misbehave(const job *j)
     if (is(j, "usr2")) kill(getpid(), SIGUSR2);
     if (is(j, "term")) kill(getpid(), SIGTERM);
     return MN_OK;
+}
+
+// An interrupt can come at any time after the start, and all must still be there for the second.
+static int64_t fault_step(const job *j)
+{
+    return is(j, "interrupt") ? 0 : FAULT_STEP;
 }
 
 static mn_err step(job *j, int64_t n, dist_control *sum)
@@ -82,7 +92,7 @@ static mn_err step(job *j, int64_t n, dist_control *sum)
     for (int i = 0; i < ELEMENTS; i++)
         j->grad[i] = 1;
     MN_TRY(dist_buckets_on_step(j->buckets, 1));
-    if (n == FAULT_STEP && at.rank == at.world - 1) MN_TRY(misbehave(j));
+    if (n == fault_step(j) && at.rank == at.world - 1) MN_TRY(misbehave(j));
     if (n == FAULT_STEP && is(j, "order") && at.rank < at.world - 1) MN_TRY(dist_barrier(j->comm));
     MN_TRY(dist_buckets_wait(j->buckets, sum));
     if (j->grad[ELEMENTS - 1] != (float)at.world) return mn_fail(MN_EINTERNAL, "wrong sum %g", (double)j->grad[0]);
@@ -91,8 +101,8 @@ static mn_err step(job *j, int64_t n, dist_control *sum)
 
 static mn_err train(job *j)
 {
-    int slow = is(j, "launcher") || is(j, "cut") || is(j, "blip"); // long enough to be disturbed in the middle
-    for (int64_t n = 0; n < (is(j, "cut") ? 100 * STEPS : STEPS); n++) {
+    int ends = !is(j, "launcher") && !is(j, "cut"), slow = !ends || is(j, "blip"); // to be disturbed in the middle
+    for (int64_t n = 0; n < (ends ? STEPS : 100 * STEPS); n++) {
         dist_control sum;
         MN_TRY(step(j, n, &sum));
         MN_TRY(dist_pace_step(&j->pace, j->comm));
@@ -113,10 +123,10 @@ static mn_err run(job *j)
     dist_watchdog_cfg dog = {.dir = j->dir};
     int hangs = is(j, "stop") || is(j, "mute") || is(j, "stuck") || is(j, "starved");
     if (hangs || is(j, "cut"))
-        dog.seconds[DIST_PHASE_INIT] = dog.seconds[DIST_PHASE_STEP] = dog.seconds[DIST_PHASE_DATA] = hangs ? 2.5 : 4;
-    MN_TRY(tell_pid(j));
+        dog.seconds[DIST_PHASE_INIT] = dog.seconds[DIST_PHASE_STEP] = dog.seconds[DIST_PHASE_DATA] = hangs ? 5 : 4;
     MN_TRY(dist_signal_install());
     MN_TRY(dist_watchdog_start(&j->dog, j->comm, &dog));
+    MN_TRY(tell_pid(j));
     dist_fact fact = dist_fact_hex("recipe", is(j, "differ") && dist_rank(j->comm) == 1);
     MN_TRY(dist_handshake(j->comm, &fact, 1));
     MN_TRY(dist_window_new(&j->window, j->comm));
