@@ -23,6 +23,7 @@
     X(DAMAGED, "damaged or cut off", PICTURE)                                                                          \
     X(NAME, "name is no frame number", PICTURE)                                                                        \
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
+    X(BOX, "face box outside of the picture", PICTURE)                                                                 \
     X(UNLISTED, "in no partition", ROW)                                                                                \
     X(COLUMNS, "wrong number of columns", ROW)                                                                         \
     X(NUMBER, "not a number", ROW)                                                                                     \
@@ -44,6 +45,7 @@ typedef enum data__reason {
     X(ROTATED, "pictures with an EXIF orientation")                                                                    \
     X(ENCODED, "pictures encoded anew")                                                                                \
     X(NO_BOX, "rows without a usable face box")                                                                        \
+    X(BOX_OVER, "face boxes that reach over the edge of the picture")                                                  \
     X(REPEATED, "rows that repeat a picture")                                                                          \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
     X(NO_PICTURE, "frames without a picture")                                                                          \
@@ -93,7 +95,8 @@ typedef struct data__import {
     XXH3_state_t *source; // digest of all that decides the result: see data__import_digest
     data_coder *coder;
     data_image image, resized;
-    char *file; // contents of the picture at hand
+    int width, height; // of the picture at hand, before --size
+    char *file;        // contents of the picture at hand
     size_t file_capacity;
     data__tally *tally; // of the list or shard at hand
     char *listing;      // its lines of rejects.csv

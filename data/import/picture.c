@@ -89,6 +89,8 @@ static mn_err take(data__import *im, size_t size, data_record *r, data_image_inf
     r->height = (uint16_t)info->height;
     r->channels = (uint8_t)info->channels;
     r->orientation = (uint8_t)(info->orientation > 1 ? info->orientation : 0);
+    im->width = info->width;
+    im->height = info->height;
     r->original = XXH3_64bits(im->file, size);
     int most = im->cfg->size, smaller = most == 0 || (info->width <= most && info->height <= most);
     if (smaller && im->cfg->headers_only) return MN_OK;

@@ -20,6 +20,7 @@
     X(affectnet, "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                                       \
     X(affwild2, "Aff-Wild2: videos with sound, crops, the challenges' annotations")                                    \
     X(celeba, "CelebA: aligned faces with attributes, identities, boxes (txt)")                                        \
+    X(expw, "ExpW: pictures of one face or two, with boxes and expressions (lst)")                                     \
     X(folder, "pictures in a tree of folders, JPEG and PNG, without labels")
 
 const data_synth_kind data_synth_kinds[] = {
@@ -143,6 +144,16 @@ static int listed(const char *list, const char *name)
     return 0;
 }
 
+static mn_err unknown_kind(const char *name, int n)
+{
+    char list[256] = "";
+    for (int k = 0; data_synth_kinds[k].name; k++) {
+        size_t at = strlen(list);
+        (void)snprintf(list + at, sizeof list - at, "%s%s", at ? ", " : "", data_synth_kinds[k].name);
+    }
+    return mn_fail(MN_EUSAGE, "--kind %.*s: there are %s", n, name, list);
+}
+
 static mn_err check_kinds(const char *list)
 {
     for (const char *p = list; p; p = strchr(p, ',')) {
@@ -151,8 +162,7 @@ static mn_err check_kinds(const char *list)
         int known = 0;
         for (int k = 0; data_synth_kinds[k].name; k++)
             known |= strlen(data_synth_kinds[k].name) == n && strncmp(p, data_synth_kinds[k].name, n) == 0;
-        if (!known)
-            return mn_fail(MN_EUSAGE, "--kind %.*s: there are affectnet, affwild2, celeba and folder", (int)n, p);
+        if (!known) return unknown_kind(p, (int)n);
     }
     return MN_OK;
 }

@@ -310,3 +310,54 @@ Test(generated, affectnet)
     json_decref(report);
     support_remove(p.top);
 }
+
+// ExpW: columns read by their numbers here, from the left; the names of the generator have no blanks.
+Test(generated, expw)
+{
+    static const int8_t ours[] = {1, 2, 3, 4, 5, 6, 0}; // angry disgust fear happy sad surprise neutral
+    json_t *report;
+    place p = import_generated("expw", &report);
+    char path[900], line[400], file[200], name[220], last[200] = "";
+    int64_t rows = 0, missing = 0, over = 0, again = 0, labels[7] = {0};
+    data_folder *f;
+    must(data_folder_open(&f, p.out, "train", 0, "image"));
+    snprintf(path, sizeof(path), "%s/label/label.lst", p.src);
+    FILE *list = fopen(path, "r");
+    cr_assert_not_null(list);
+    for (; next_line(list, line, sizeof(line)); rows++) {
+        int face, top, left, right, bottom, label;
+        double confidence;
+        const data_shard *s;
+        cr_assert_eq(
+            sscanf(line, "%199s %d %d %d %d %d %lf %d", file, &face, &top, &left, &right, &bottom, &confidence, &label),
+            8);
+        cr_assert(right > left && bottom > top && confidence > 0);
+        again += strcmp(file, last) == 0;
+        strcpy(last, file);
+        labels[label]++;
+        snprintf(name, sizeof(name), "%s#%d", file, face);
+        snprintf(path, sizeof(path), "%s/image/origin/%s", p.src, file);
+        int64_t i = record_named(f, name, &s);
+        cr_assert_eq(i >= 0, file_exists(path), "%s", name);
+        missing += i < 0;
+        if (i < 0) continue;
+        const data_index *x = data_shard_index(s);
+        const float box[] = {(float)left, (float)top, (float)(right - left), (float)(bottom - top)};
+        over += left < 0 || top < 0 || right > x->width[i] || bottom > x->height[i];
+        cr_assert(x->expr[i] == ours[label] && x->mask[i] == DATA_HAS_EXPR && x->source_row[i] == rows + 1);
+        cr_assert(memcmp(x->box + 4 * i, box, sizeof(box)) == 0, "%s", name);
+        check_bytes(path, s, i);
+    }
+    fclose(list);
+    for (int k = 0; k < 7; k++)
+        cr_assert(labels[k] > 0);
+    const json_t *notes = json_object_get(report, "notes");
+    cr_assert(rows == number(report, "rows") && rows - missing == data_folder_count(f));
+    cr_assert(missing > 0 && number(json_object_get(report, "rejects"), "missing file") == missing);
+    cr_assert(number(report, "rejected") == missing && number(report, "records") == rows - missing);
+    cr_assert(again > 0 && number(notes, "rows that repeat a picture") == again);
+    cr_assert(over > 0 && number(notes, "face boxes that reach over the edge of the picture") == over);
+    data_folder_close(f);
+    json_decref(report);
+    support_remove(p.top);
+}

@@ -340,6 +340,86 @@ Test(import, celeba_lists_that_were_mixed_are_refused)
     support_remove(p.top);
 }
 
+// Byte order mark, CR LF, an empty line, a name with a blank, several faces of a picture, and each way to be wrong.
+static void make_expw(const place *p)
+{
+    make_dir(p->src, "image");
+    make_dir(p->src, "image/origin");
+    make_dir(p->src, "label");
+    put_picture(p->src, "image/origin/a.jpg", 40, 50, 1);
+    put_picture(p->src, "image/origin/b c.JPG", 30, 30, 60);
+    put_picture(p->src, "image/origin/d.jpg", 50, 40, 120);
+    put_picture(p->src, "image/origin/unlisted.jpg", 20, 20, 9);
+    put_text(p->src, "image/origin/empty.jpg", "");
+    put_cut_picture(p->src, "image/origin/cut.jpg");
+    put_text(p->src, "label/label.lst",
+             "\xef\xbb\xbf"
+             "a.jpg 0 10 5 35 40 99.5 3\r\n"
+             "a.jpg 1 -4 20 60 30 50 6\r\n"
+             "b c.JPG 0 0 0 20 20 30 0\r\n"
+             "missing.jpg 0 0 0 20 20 30 1\r\n"
+             "a.jpg 1 1 1 9 9 50 5\r\n"
+             "d.jpg 0 60 0 20 80 30 2\r\n"
+             "d.jpg 1 10 20 20 30 30 2\r\n"
+             "d.jpg 2 10 10 20 30 30 7\r\n"
+             "d.jpg 3 10 x 20 30 30 2\r\n"
+             "d.jpg 4 10 10 20 30 2\r\n"
+             "\r\n"
+             "d.jpg -1 10 10 20 30 30 2\r\n"
+             "../label/label.lst/../../../x.jpg 0 1 1 2 2 3 4\r\n"
+             "d.jpg 5 1e9 10 20 30 30 2\r\n"
+             "empty.jpg 0 1 1 2 2 3 4\r\n"
+             "cut.jpg 0 1 1 2 2 3 4\r\n"
+             "d.jpg 6 10 11 21 30.5 30 1");
+}
+
+Test(import, expw)
+{
+    place p = make_place();
+    make_expw(&p);
+    data_import_cfg cfg = config(&p, "expw");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 4 && count(&r, NULL, "rows") == 16 && count(&r, NULL, "rejected") == 12);
+    cr_assert(count(&r, "rejects", "missing file") == 1 && count(&r, "rejects", "duplicate") == 1);
+    cr_assert(count(&r, "rejects", "face box outside of the picture") == 2);
+    cr_assert(count(&r, "rejects", "label out of range") == 3 && count(&r, "rejects", "not a number") == 1);
+    cr_assert(count(&r, "rejects", "wrong number of columns") == 1 && count(&r, "rejects", "empty file") == 1);
+    cr_assert(count(&r, "rejects", "name leads out of the folder") == 1);
+    cr_assert(count(&r, "rejects", "damaged or cut off") == 1);
+    cr_assert(count(&r, "notes", "face boxes that reach over the edge of the picture") == 1);
+    cr_assert(count(&r, "notes", "rows that repeat a picture") == 3); // a second face of a, two more of d
+    cr_assert(count(&r, "notes", "files beside the pictures that no list names") == 1);
+    cr_assert(has_line(p.out, "label out of range,label.lst,8,label '7'"));
+    cr_assert(has_line(p.out, "duplicate,a.jpg,5,"));
+    cr_assert(has_line(p.out, "outside of the picture,d.jpg,7,top 10 left 20 right 20 bottom 30 in 50 x 40 pixels"));
+    static const struct {
+        const char *name, *file;
+        int line, expr;
+        float box[4];
+    } want[] = {{"a.jpg#0", "a.jpg", 1, 4, {5, 10, 30, 30}},
+                {"a.jpg#1", "a.jpg", 2, 0, {20, -4, 40, 34}},
+                {"b c.JPG#0", "b c.JPG", 3, 1, {0, 0, 20, 20}},
+                {"d.jpg#6", "d.jpg", 17, 2, {11, 10, 10, 20.5f}}};
+    data_folder *f;
+    must(data_folder_open(&f, p.out, "train", 0, "image"));
+    cr_assert(data_folder_count(f) == 4);
+    for (int64_t i = 0; i < 4; i++) {
+        int64_t k;
+        char name[128];
+        const data_shard *s = data_folder_at(f, i, &k);
+        const data_index *x = data_shard_index(s);
+        cr_assert_str_eq(data_shard_name(s, k), want[i].name);
+        cr_assert(x->source_row[k] == (uint32_t)want[i].line && x->expr[k] == want[i].expr);
+        cr_assert(x->mask[k] == DATA_HAS_EXPR && memcmp(x->box + 4 * k, want[i].box, sizeof(want[i].box)) == 0);
+        snprintf(name, sizeof(name), "image/origin/%s", want[i].file);
+        check_bytes(p.src, name, s, k);
+    }
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
 Test(import, pictures_are_reduced_only_where_they_are_larger)
 {
     place p = make_place();
@@ -435,8 +515,8 @@ Test(import, missing_parts_are_named)
 {
     place p = make_place();
     data_import_report r;
-    static const char *const kind[] = {"celeba", "affectnet", "folder"};
-    for (int k = 0; k < 3; k++) {
+    static const char *const kind[] = {"celeba", "affectnet", "expw", "folder"};
+    for (int k = 0; k < 4; k++) {
         data_import_cfg cfg = config(&p, kind[k]);
         cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", kind[k]);
         cr_assert(access(p.out, F_OK) != 0);

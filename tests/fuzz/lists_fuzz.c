@@ -1,7 +1,8 @@
-// Lists of CelebA (both forms) and CSV files, the latter in pieces: the pieces must not matter.
-// fuzz-sources: data/import/celeba_lists.c data/import/text.c data/import/csv.c
+// Lists of CelebA (both forms) and of ExpW, and CSV files, the latter in pieces: the pieces must not matter.
+// fuzz-sources: data/import/celeba_lists.c data/import/expw_list.c data/import/text.c data/import/csv.c
 // fuzz-libraries: -lcsv
 #include "data/import/celeba_lists.h"
+#include "data/import/expw_list.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,14 @@ static void take_bad(void *ctx, int64_t line, data__reason reason, const char *d
 {
     seen *s = ctx;
     s->rows += line > 0 && reason < DATA__REASON_COUNT && strlen(detail) < 64;
+}
+
+static void take_face(void *ctx, int64_t line, const data__expw_face *f)
+{
+    seen *s = ctx;
+    if (line < 1 || f->name.n == 0 || f->name.p < s->begin || f->name.p + f->name.n > s->end) abort();
+    if (f->label < 0 || f->label >= DATA__EXPW_CLASSES || f->face < 0) abort();
+    s->rows++;
 }
 
 static mn_err take_csv(void *ctx, int64_t line, const data__text *fields, int n)
@@ -53,6 +62,7 @@ static XXH64_hash_t read_csv(const char *text, size_t size, size_t piece)
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     static const data__celeba_ops ops = {take_row, take_bad};
+    static const data__expw_ops faces = {take_face, take_bad};
     if (size < 1) return 0;
     char *text = malloc(size); // exactly as long as it says
     if (!text) return 0;
@@ -61,6 +71,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     data__celeba_list list = {.text = text, .size = size - 1, .csv = data[0] & 1, .n_values = data[0] & 2 ? 40 : 1};
     int64_t promised;
     data__celeba_read(&list, &ops, &s, &promised);
+    data__expw_read(text, size - 1, &faces, &s);
     if (size > 4 && read_csv(text, size - 1, size) != read_csv(text, size - 1, 3 + data[0] % 5)) abort();
     free(text);
     return 0;
