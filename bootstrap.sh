@@ -79,7 +79,6 @@ demo() {
 
 check() {
   want_checks
-  want_checks
   build
   exec sh tests/run.sh "$@"
 }

@@ -197,11 +197,6 @@ const data_folder *data_selection_folder(const data_selection *s)
     return s->folder;
 }
 
-const data_source *data_selection_source(const data_selection *s)
-{
-    return &s->source;
-}
-
 uint64_t data_selection_digest(const data_selection *s)
 {
     return s->digest;

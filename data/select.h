@@ -56,7 +56,6 @@ int64_t data_selection_record(const data_selection *s, int64_t i); // number in 
 data_select_counts data_selection_counts(const data_selection *s);
 const char *data_selection_text(const data_selection *s); // "12000 of 15000 records used, 3000 without a valid label"
 const data_folder *data_selection_folder(const data_selection *s);
-const data_source *data_selection_source(const data_selection *s); // for data_set.source
 uint64_t data_selection_digest(const data_selection *s);
 // For a set being opened: the fields that carry target and weight, the order of training, the count.
 void data_selection_add_fields(const data_selection *s, data_set *set);

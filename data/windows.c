@@ -294,7 +294,7 @@ static void standardise(float *x, int64_t n)
         x[i] = (x[i] - shift) * scale;
 }
 
-// Linear interpolation along channels, align_corners false: src = max(0, (i + 0.5) n / m - 0.5) (models.md 3.1).
+// Linear interpolation along channels, align_corners false: src = max(0, (i + 0.5) n / m - 0.5).
 static void stretch(const float *x, int64_t n, float *y, int64_t m)
 {
     for (int64_t i = 0; i < m; i++) {

@@ -5,7 +5,7 @@
 //     data_set *s; MN_TRY(data_windows_open(&s, &cfg));
 //
 // Fields: image and audio (T, D) f32, target (T, K) f32 (EXPR one-hot of 8, AU 12, VA 2), weight (T) f32, or (T, K) when
-// labels are dropped by column. As the released CCA code does it (models.md 3.1): frames without a valid label are left
+// labels are dropped by column. As the released CCA code does it (namho-96/ABAW2024): frames without a valid label are left
 // out, the others are cut into windows of T that do not overlap, and the last window repeats its last frame. Those
 // repeats have weight 0 unless `pad_counts`.
 // Each vector is standardised by itself, (v - mean) / (deviation + 1e-6), and stretched to D channels by linear

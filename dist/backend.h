@@ -13,7 +13,6 @@ enum { DIST_FLIGHTS = 4 };
 // gradients on devices (NCCL) brings the three sums: every rank is then a group of its own, sum_start records what the
 // compute stream has done and puts the reduction behind it on a stream of its own, sum_poll asks for its event.
 typedef struct dist_backend {
-    const char *name;
     // all (world, bytes) in rank order.
     mn_err (*allgather)(dist_comm *c, const void *mine, size_t bytes, void *all);
     mn_err (*broadcast)(dist_comm *c, void *p, size_t bytes, int root);

@@ -23,7 +23,7 @@ struct dist_ckpt {
     int64_t last; // step of the newest checkpoint of this course: the writer thread's
     pthread_t thread;
     atomic_int done; // the thread has nothing left to do
-    int running, ended, failed;
+    int running, ended;
     double stall_s;
     mn_err err; // of the last save, set by the thread before it ends; MN_OK once it was reported
     char *err_text;
@@ -50,11 +50,6 @@ mn_err dist_ckpt_open(dist_ckpt **out, const dist_ckpt_cfg *cfg)
 size_t dist_ckpt_bytes(const dist_ckpt *k)
 {
     return k->snapshot.bytes;
-}
-
-int dist_ckpt_failed(const dist_ckpt *k)
-{
-    return k->failed;
 }
 
 static mn_err check_finite(const float *x, int64_t n, const nn_param *p)
@@ -106,7 +101,6 @@ static void join(dist_ckpt *k)
     int e = pthread_join(k->thread, NULL);
     mn_assert(e == 0);
     k->running = 0;
-    k->failed = k->err == MN_OK ? 0 : k->failed + 1;
     k->saved = (dist_saved){k->err, k->snapshot.state.step, k->stall_s};
     k->ended = 1;
 }

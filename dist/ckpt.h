@@ -61,7 +61,7 @@ void dist_attempt_close(dist_attempt *a);
 MN_MUST_CHECK mn_err dist_ckpt_open(dist_ckpt **out, const dist_ckpt_cfg *cfg);
 // Waits for a save that is still being written; MN_ECREATE when a later attempt of the run has taken over.
 // A save that failed for lack of space or by an I/O error is reported as a warning: training goes on, the next
-// interval tries again. failed counts such saves since the last good one.
+// interval tries again.
 MN_MUST_CHECK mn_err dist_ckpt_save(dist_ckpt *k, const dist_state *s);
 MN_MUST_CHECK mn_err dist_ckpt_wait(dist_ckpt *k);
 // What became of a save, once for each: 0 when none has ended since the last call. Does not wait, and leaves the error
@@ -72,7 +72,6 @@ typedef struct dist_saved {
     double stall_s; // how long training stood still for it
 } dist_saved;
 int dist_ckpt_ended(dist_ckpt *k, dist_saved *s);
-int dist_ckpt_failed(const dist_ckpt *k);
 size_t dist_ckpt_bytes(const dist_ckpt *k); // of one checkpoint
 void dist_ckpt_close(dist_ckpt *k);
 

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const dist_backend single = {.name = "single"};
+static const dist_backend single = {0};
 
 const dist_place *dist_where(const dist_comm *c)
 {
@@ -28,19 +28,9 @@ int dist_world(const dist_comm *c)
     return c->at.world;
 }
 
-const char *dist_backend_name(const dist_comm *c)
-{
-    return c->backend->name;
-}
-
 void dist_alive(dist_comm *c)
 {
     if (c->watchdog) c->alive(c->watchdog);
-}
-
-dist_trace *dist_trace_of(dist_comm *c)
-{
-    return &c->trace;
 }
 
 // Ranks per group: all of a host, or what MIEN_NODE_SIZE says (so that one machine can play several in tests).

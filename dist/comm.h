@@ -10,7 +10,7 @@
 // left the common order is reported by name instead of hanging: each call carries its kind and size.
 // Small things go through a board in shared memory where one node holds all ranks, else through the backend. MPI is
 // one backend (comm_mpi.c); gradients have a path of their own (bucket.h), and NCCL will be another backend of that.
-// Threading: one thread, the one that opened it (MPI runs FUNNELED); dist_trace_of may be read by any.
+// Threading: one thread, the one that opened it (MPI runs FUNNELED).
 #ifndef DIST_COMM_H
 #define DIST_COMM_H
 
@@ -42,7 +42,6 @@ _Noreturn void dist_abort(dist_comm *c, mn_err e);
 const dist_place *dist_where(const dist_comm *c);
 int dist_rank(const dist_comm *c);
 int dist_world(const dist_comm *c);
-const char *dist_backend_name(const dist_comm *c); // "single", "mpi"
 // Name and version of the message passing library this was built with and runs on: "Open MPI 4.1.4".
 const char *dist_library(void);
 
@@ -60,7 +59,5 @@ MN_MUST_CHECK mn_err dist_agree(dist_comm *c, mn_err mine);
 
 // "Still moving": restarts the deadline of the current phase where a watchdog runs. For long loops, on any rank alone.
 void dist_alive(dist_comm *c);
-
-dist_trace *dist_trace_of(dist_comm *c);
 
 #endif

@@ -207,8 +207,7 @@ static mn_err find_hosts(dist_comm *c)
     return MN_OK;
 }
 
-const dist_backend dist__mpi = {.name = "mpi",
-                                .allgather = allgather,
+const dist_backend dist__mpi = {.allgather = allgather,
                                 .broadcast = broadcast,
                                 .sum_reserve = sum_reserve,
                                 .sum_start = sum_start,

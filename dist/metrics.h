@@ -5,7 +5,7 @@
 //     MN_TRY(dist_metrics_merge(m, comm));
 //     dist_metrics_result r; dist_metrics_compute(m, DIST_ZERO_0, seed, &r);
 //
-// Definitions (models.md section 8): F1 from counts over all labelled frames of all videos together; CCC in its
+// Definitions, those of the ABAW challenges: F1 from counts over all labelled frames of all videos together; CCC in its
 // population form over all frames; AU threshold logit >= 0; the lowest class wins ties. Intervals: 1,000 resamples of
 // the videos, percentiles 2.5 and 97.5, because the frames of a video are not independent.
 // A prediction that is not finite makes the score 0 (and a warning by merge): it is neither right nor left out.
@@ -17,7 +17,7 @@
 
 typedef enum dist_metric { DIST_METRIC_EXPR, DIST_METRIC_AU, DIST_METRIC_VA } dist_metric;
 
-// F1 of a class without true positives (models.md section 8.2): with false positives or negatives it is 0, but SKLEARN13
+// F1 of a class without true positives: with false positives or negatives it is 0, but SKLEARN13
 // makes it 1 where there are both, as scikit-learn 1.3 did; absent from truth and predictions it is 0, 1, left out of
 // the mean, or 1.
 typedef enum dist_zero_division { DIST_ZERO_0, DIST_ZERO_1, DIST_ZERO_SKIP, DIST_ZERO_SKLEARN13 } dist_zero_division;

@@ -5,7 +5,7 @@
 
 #include "nn/ops.h"
 
-// --- Swin Transformer (models.md section 1.1; microsoft/Swin-Transformer) -------------------------------------------
+// --- Swin Transformer (microsoft/Swin-Transformer) ------------------------------------------------------------------
 typedef struct nn_swin_cfg {
     int64_t image, patch, window, embed; // 192, 4, 6, 96
     int64_t depths[4], heads[4];
@@ -26,7 +26,7 @@ int64_t nn_swin_features(const nn_swin_cfg *cfg); // channels of the last stage
 // Decoder of SimMIM on nn_swin's result: 1x1 convolution to 3 stride^2 (name decoder.0), -> (B, cells, 3 stride^2).
 nn_tensor *nn_simmim_decoder(nn_graph *g, const nn_swin_cfg *cfg, nn_tensor *features);
 
-// --- wav2vec2 (models.md section 1.3; huggingface/transformers) ------------------------------------------------------
+// --- wav2vec2 (huggingface/transformers) -----------------------------------------------------------------------------
 typedef struct nn_wav2vec2_cfg {
     int64_t width, layers, heads, ffn;
     int64_t conv_channels, conv_layers;
@@ -50,7 +50,7 @@ MN_MUST_CHECK mn_err nn_wav2vec2_check(const nn_wav2vec2_cfg *cfg); // as nn_swi
 // Linear (..., C) -> (..., out) named head.<name>, f32 output.
 nn_tensor *nn_head(nn_graph *g, nn_tensor *x, int64_t out, const char *name);
 
-// --- CCA-Transformer (models.md section 3; namho-96/ABAW2024 dma3.py) -----------------------------------------------
+// --- CCA-Transformer (namho-96/ABAW2024 dma3.py) --------------------------------------------------------------------
 typedef enum nn_cca_form { NN_CCA_PAPER, NN_CCA_RELEASED } nn_cca_form;
 typedef enum nn_cca_task { NN_CCA_VA, NN_CCA_EXPR, NN_CCA_AU } nn_cca_task;
 typedef struct nn_cca_cfg {

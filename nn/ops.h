@@ -108,7 +108,7 @@ typedef struct nn_batch_norm_cfg {
 // In train mode rows of weight 0 are not read, come out as 0 and get no gradient.
 nn_tensor *nn_batch_norm(nn_graph *g, nn_tensor *x, nn_tensor *weight, const nn_batch_norm_cfg *cfg, const char *name);
 
-// --- losses: exact over the global batch (models.md section 2) ---------------------------------------------------
+// --- losses: exact over the global batch -------------------------------------------------------------------------
 // Each is a function of a few batch sums: local sums in fp64, nn_all_sum, then the value with a closed-form local
 // gradient. All return a scalar f64, the same on every rank; parameter gradients are then added over ranks.
 // weight may be NULL (all 1). What has weight 0 is not read: it may hold NaN. With nothing valid the value is finite and

@@ -15,7 +15,7 @@ typedef struct nn_schedule {
     int64_t milestone[NN_MILESTONES]; // multistep: updates at which lr *= gamma
     int n_milestones;
     double gamma;
-    // The reference implementations' quirks (models.md section 1.2): the value for update n is set after update n - 1,
+    // The reference implementations' quirks (timm, as microsoft/SimMIM uses it): the value for update n is set after update n - 1,
     // so the first two updates use the warm-up start, and the cosine does not subtract the warm-up.
     int timm_quirks;
     int64_t per_epoch; // > 0: the value changes once per this many updates (the CCA reference)

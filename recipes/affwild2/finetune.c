@@ -141,7 +141,7 @@ static int keep_track(void *job, int64_t number, const char *name)
     return mien_is_mine(job, number, name);
 }
 
-// Whole tracks in pieces of 20 s that overlap by 1 s (models.md section 3.5): one token each `hop` samples.
+// Whole tracks in pieces of 20 s that overlap by 1 s: one token each `hop` samples.
 static mn_err open_tracks(mien_job *j, const char *split, data_set **out)
 {
     const conf *c = j->conf;
