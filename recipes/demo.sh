@@ -78,7 +78,7 @@ pretrain() {
   (exec $launch "$mien" train recipes/simmim/demo.yaml $places "$(steps 1600 40)" checkpoint.every="$(size 200 10)") &
   job=$!
   # Some steps of this start must have been made: before that nobody listens to signals.
-  until [ "$(lines "$metrics")" -gt $((before + $(size 300 10))) ] || ! kill -0 $job 2>/dev/null; do sleep 0.2; done
+  until [ "$(lines "$metrics")" -gt $((before + $(size 300 1))) ] || ! kill -0 $job 2>/dev/null; do sleep 0.2; done
   echo "demo: sending USR2 to the launcher"
   kill -USR2 $job 2>/dev/null || :
   code=0; wait $job || code=$?

@@ -21,7 +21,7 @@ judge() { "$programs/judge" "$@"; }
 differs() { judge "$@"; [ $? = 1 ]; }
 
 # job RANKS RECIPE RUN [key=value or option ...]: trains; everything it says is in $work/out, its exit status is the answer.
-# MIEN_FAULT passes on to every rank.
+# MIEN_FAULT passes on to every rank. Limits of time only end what hangs: a loaded machine is slow.
 job() {
   ranks=$1 recipe=$2 run=$3
   shift 3
@@ -29,7 +29,7 @@ job() {
   if [ "$ranks" = 1 ]; then
     "$mien" train "$@" >"$work/out" 2>&1
   else
-    "$mpirun" --oversubscribe --bind-to none --timeout 120 -n "$ranks" "$mien" train "$@" >"$work/out" 2>&1
+    "$mpirun" --oversubscribe --bind-to none --timeout 600 -n "$ranks" "$mien" train "$@" >"$work/out" 2>&1
   fi
 }
 # ends STATUS job ...: it must end with that status.

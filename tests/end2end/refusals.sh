@@ -140,7 +140,7 @@ inputs() {
 runs() {
   steps_done() { grep -c '"event":"step"' "$(metrics "$1")" 2>/dev/null; }
   train 1 busy train.steps=1000000 checkpoint.every=100000 &
-  for _ in $(seq 1200); do [ "$(steps_done busy)" -gt 2 ] 2>/dev/null && break; sleep 0.02; done
+  for _ in $(seq 6000); do [ "$(steps_done busy)" -gt 2 ] 2>/dev/null && break; sleep 0.02; done
   holder=$(cut -d' ' -f2 "$(run_folder busy)/attempt-000001")
   cp "$work/out" "$work/first"
   for ranks in 1 2; do
@@ -191,7 +191,7 @@ changed() {
   ends 0 on_c 2 2
 
   set -- "$mien" train "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/runs" run=hosts train.steps=4
-  ends 78 "$mpirun" --oversubscribe --bind-to none --timeout 60 -n 1 "$@" : -n 1 "$@" eval.every=3 >"$work/out" 2>&1
+  ends 78 "$mpirun" --oversubscribe --bind-to none --timeout 600 -n 1 "$@" : -n 1 "$@" eval.every=3 >"$work/out" 2>&1
   tells "differ in 'options'"
 }
 

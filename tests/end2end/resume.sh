@@ -134,7 +134,7 @@ first_rank() { tail -n 1 "$(run_folder "$1")/$(ls "$(run_folder "$1")" | grep '^
 
 # Waits until a run has started once more than $2 times and done more than $3 steps in all.
 wait_until() {
-  for _ in $(seq 1200); do
+  for _ in $(seq 6000); do
     [ "$(attempts "$1")" -gt "$2" ] && [ "$(steps_done "$1")" -gt "$3" ] && return
     sleep 0.02
   done
@@ -168,7 +168,9 @@ kills() {
       ls -A "$(run_folder killed)/ckpt" | grep -q '^\.tmp-' && inside=$((inside + 1))
       unset MIEN_FAULT
     else
+      MIEN_FAULT=step:5=stall; export MIEN_FAULT # however late the kill comes, the run has not ended
       train "$ranks" killed $set_steps &
+      unset MIEN_FAULT
       wait_until killed "$started" "$((before + $(noise $killed 3)))"
       kill -9 "$(first_rank killed)"
       wait $! && wrong "it was killed and ended with 0"
@@ -206,7 +208,8 @@ signals() {
   MIEN_FAULT=step:4=stall; export MIEN_FAULT
   train 1 twice &
   wait_until twice 0 2
-  kill -INT "$(first_rank twice)"; sleep 0.2; kill -INT "$(first_rank twice)"
+  # Once more until it has ended: two that come before the first is handled count as one.
+  for _ in $(seq 600); do kill -INT "$(first_rank twice)" 2>/dev/null || break; sleep 0.1; done
   wait $!
   [ $? = 130 ] || wrong "INT twice does not stop at once"
   tells "stopped by a second interrupt"

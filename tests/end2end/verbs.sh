@@ -3,7 +3,7 @@
 # under a final name, and the same command then does the work. A rank that hangs takes the job down with 75.
 #   verbs.sh MIEN MPIRUN PROGRAMS stops|hangs
 . "$(dirname "$0")/common.sh"
-many() { "$mpirun" --oversubscribe --bind-to none --timeout 60 -n 2 "$@" >"$work/out" 2>&1; }
+many() { "$mpirun" --oversubscribe --bind-to none --timeout 600 -n 2 "$@" >"$work/out" 2>&1; }
 # verb NAME ...: on 2 ranks, with the recipe and the weights of the run.
 verb() {
   name=$1
