@@ -12,17 +12,22 @@ trap 'rm -rf "$log"' EXIT
 
 step() { printf '\n== %s\n' "$*"; }
 
+# Debian 12's launcher sometimes never ends after a job that ended badly, though its ranks are gone and it has said their
+# status: a deadlock inside PMIx_server_finalize (libpmix 4.2.2). So a test that runs out of time gets a second try; a job
+# of ours that hangs is ended by the launcher's own --timeout long before, and fails.
+again="--repeat after-timeout:2"
+
 step "layers, format, headers"
 sh tests/layering/layering.sh
 sh tests/layering/format.sh
 
 step "tests, release build"
-ctest --test-dir build/release $labels -j "$jobs" --output-on-failure
+ctest --test-dir build/release $labels $again -j "$jobs" --output-on-failure
 
 step "tests under ASan and UBSan"
 [ -f build/asan/build.ninja ] || cmake --preset asan >/dev/null
 cmake --build --preset asan >"$log/asan" 2>&1 || { cat "$log/asan"; exit 1; }
-ctest --test-dir build/asan -LE 'long|fuzz|end2end' -j "$jobs" --output-on-failure
+ctest --test-dir build/asan -LE 'long|fuzz|end2end' $again -j "$jobs" --output-on-failure
 
 if command -v clang >/dev/null; then
   step "clang, no warnings"

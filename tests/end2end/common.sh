@@ -29,7 +29,7 @@ job() {
   if [ "$ranks" = 1 ]; then
     "$mien" train "$@" >"$work/out" 2>&1
   else
-    "$mpirun" --oversubscribe --bind-to none --timeout 600 -n "$ranks" "$mien" train "$@" >"$work/out" 2>&1
+    "$mpirun" --oversubscribe --bind-to none --timeout 120 -n "$ranks" "$mien" train "$@" >"$work/out" 2>&1
   fi
 }
 # ends STATUS job ...: it must end with that status.
