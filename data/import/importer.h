@@ -29,6 +29,7 @@
     X(NUMBER, "not a number", ROW)                                                                                     \
     X(RANGE, "label out of range", ROW)                                                                                \
     X(LIST, "unusable list", ROW)                                                                                      \
+    X(ANNOTATION, "unusable annotation file", ROW)                                                                     \
     X(MEDIA, "unusable media file", PICTURE)
 typedef enum data__reason {
 #define DATA__REASON_ENUM(name, text, of) DATA__REJECT_##name,
@@ -48,6 +49,7 @@ typedef enum data__reason {
     X(BOX_OVER, "face boxes that reach over the edge of the picture")                                                  \
     X(REPEATED, "rows that repeat a picture")                                                                          \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
+    X(NO_AFFECT, "pictures without a file of valence or arousal")                                                      \
     X(NO_PICTURE, "frames without a picture")                                                                          \
     X(SECOND_CROPS, "folders of crops of videos that have better ones")                                                \
     X(NOTHING, "names in lists of which nothing is here")                                                              \

@@ -18,6 +18,7 @@
 // X(name, what --help says)
 #define KINDS(X)                                                                                                       \
     X(affectnet, "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                                       \
+    X(affectnet8, "AffectNet 2021: faces with landmarks and labels (npy)")                                             \
     X(affwild2, "Aff-Wild2: videos with sound, crops, the challenges' annotations")                                    \
     X(celeba, "CelebA: aligned faces with attributes, identities, boxes (txt)")                                        \
     X(expw, "ExpW: pictures of one face or two, with boxes and expressions (lst)")                                     \

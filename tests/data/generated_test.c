@@ -311,6 +311,95 @@ Test(generated, affectnet)
     support_remove(p.top);
 }
 
+// AffectNet of 2021: one number out of a .npy file, by the types that the generator writes.
+static int npy_number(const char *path, double *v)
+{
+    size_t size;
+    if (!file_exists(path)) return 0;
+    unsigned char *bytes = support_read(path, &size);
+    size_t at = bytes[6] == 1 ? 10 + bytes[8] + 256u * bytes[9] : 12 + bytes[8] + 256u * bytes[9];
+    char head[200] = {0}, text[64] = {0}, type;
+    memcpy(head, bytes + 10, at - 10 < sizeof(head) - 1 ? at - 10 : sizeof(head) - 1);
+    int step, known = sscanf(strstr(head + 2, "descr") + 9, "%*c%c%d", &type, &step) == 2;
+    float single;
+    int64_t whole;
+    for (size_t i = at, n = 0; i < size && n < 63; i += type == 'U' ? 4 : 1)
+        text[n++] = (char)bytes[i];
+    if (type == 'f' && step == 8) {
+        memcpy(v, bytes + at, 8);
+    } else if (type == 'f') {
+        memcpy(&single, bytes + at, 4);
+        *v = single;
+    } else if (type == 'i') {
+        memcpy(&whole, bytes + at, 8);
+        *v = (double)whole;
+    } else {
+        *v = atof(text);
+    }
+    free(bytes);
+    return known;
+}
+
+typedef struct numbered { // what became of the annotated ids of one set
+    int64_t good, pickled, range, no_annotation, no_picture;
+} numbered;
+
+static void check_id(const place *p, const data_folder *f, const char *set, int id, numbered *n)
+{
+    static const int8_t ours[] = {0, 4, 5, 6, 3, 2, 1, 7};
+    char path[900], name[100];
+    double exp, va[2];
+    const data_shard *s = NULL;
+    snprintf(name, sizeof(name), "%s/images/%d.jpg", set, id);
+    int64_t r = record_named(f, name, &s);
+    snprintf(path, sizeof(path), "%s/%s", p->src, name);
+    int picture = file_exists(path);
+    snprintf(path, sizeof(path), "%s/%s/annotations/%d_val.npy", p->src, set, id);
+    if (!npy_number(path, &va[0])) return; // no such id
+    snprintf(path, sizeof(path), "%s/%s/annotations/%d_aro.npy", p->src, set, id);
+    cr_assert(npy_number(path, &va[1]));
+    snprintf(path, sizeof(path), "%s/%s/annotations/%d_exp.npy", p->src, set, id);
+    int annotated = file_exists(path), number = npy_number(path, &exp), bad = !picture || !number || exp > 7;
+    cr_assert_eq(r < 0, bad, "%s", name);
+    n->no_picture += !picture;
+    n->no_annotation += picture && !annotated;
+    n->pickled += picture && annotated && !number;
+    n->range += picture && number && exp > 7;
+    if (bad) return;
+    n->good++;
+    cr_assert_eq(data_shard_index(s)->expr[r], ours[(int)exp]);
+    for (int k = 0; k < 2; k++)
+        cr_assert(same(data_shard_index(s)->va[2 * r + k], va[k] == -2 ? NAN : va[k]), "%s", name);
+    snprintf(path, sizeof(path), "%s/%s", p->src, name);
+    check_bytes(path, s, r);
+}
+
+Test(generated, affectnet8)
+{
+    json_t *report;
+    place p = import_generated("affectnet8", &report);
+    numbered n = {0};
+    for (int k = 0; k < 2; k++) {
+        data_folder *f;
+        int64_t before = n.good;
+        must(data_folder_open(&f, p.out, k ? "validation" : "train", 0, "image"));
+        for (int id = 0; id < 200; id++)
+            check_id(&p, f, k ? "val_set" : "train_set", id, &n);
+        cr_assert(n.good > before && n.good - before == data_folder_count(f));
+        data_folder_close(f);
+    }
+    const json_t *rejects = json_object_get(report, "rejects");
+    cr_assert(n.pickled && n.range && n.no_annotation && n.no_picture);
+    cr_assert_eq(n.good + n.pickled + n.range + n.no_annotation + n.no_picture, 60);
+    cr_assert_eq(number(rejects, "unusable annotation file"), n.pickled);
+    cr_assert_eq(number(rejects, "label out of range"), n.range);
+    cr_assert_eq(number(rejects, "missing file"), n.no_annotation + n.no_picture);
+    cr_assert_eq(number(report, "rejected"), 60 - n.good);
+    cr_assert_eq(number(report, "records"), n.good);
+    json_decref(report);
+    support_remove(p.top);
+}
+
 // ExpW: columns read by their numbers here, from the left; the names of the generator have no blanks.
 Test(generated, expw)
 {

@@ -258,6 +258,88 @@ Test(import, affectnet)
     support_remove(p.top);
 }
 
+// An annotation of AffectNet 2021 as the text of one number.
+static void put_annotation(const place *p, const char *name, const char *text)
+{
+    char path[900], file[200];
+    int n = snprintf(file + 10, sizeof(file) - 10, "{'descr': '|S%zu', 'fortran_order': False, 'shape': (), }%s",
+                     strlen(text), text);
+    memcpy(file, "\x93NUMPY\1\0", 8);
+    file[8] = (char)(n - (int)strlen(text));
+    file[9] = 0;
+    snprintf(path, sizeof(path), "%s/train_set/train_set/annotations/%s.npy", p->src, name);
+    support_write(path, file, (size_t)n + 10);
+}
+
+// Unpacked twice. 1: complete; 2: no arousal; 3: expression 1.5; 4: valence out of range; 10: a second picture has its
+// number; 11: cut off; 12: an annotation that is none.
+static void make_affectnet8(const place *p)
+{
+    static const char *const pictures[] = {"1.jpg", "2.JPG", "3.jpg", "4.jpg", "10.jpg", "10.png", "12.jpg"};
+    static const char *const text[][2] = {{"1_exp", "7"},    {"1_val", "-0.5"}, {"1_aro", "-2"}, {"2_exp", "3.0"},
+                                          {"2_val", "0.25"}, {"3_exp", "1.5"},  {"4_exp", "0"},  {"4_val", "1.5"},
+                                          {"10_exp", "6"},   {"11_exp", "2"},   {"12_exp", "x"}, {"12_note", "1"}};
+    make_dir(p->src, "train_set");
+    make_dir(p->src, "train_set/train_set");
+    make_dir(p->src, "train_set/train_set/images");
+    make_dir(p->src, "train_set/train_set/annotations");
+    for (int i = 0; i < 7; i++) {
+        char name[100];
+        snprintf(name, sizeof(name), "train_set/train_set/images/%s", pictures[i]);
+        put_picture(p->src, name, 40, 40, 20 * i);
+    }
+    put_cut_picture(p->src, "train_set/train_set/images/11.jpg");
+    for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
+        put_annotation(p, text[i][0], text[i][1]);
+    put_text(p->src, "train_set/train_set/annotations/3_val.npy", "no array");
+}
+
+Test(import, affectnet8)
+{
+    place p = make_place();
+    make_affectnet8(&p);
+    data_import_cfg cfg = config(&p, "affectnet8");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 3 && count(&r, NULL, "rejected") == 5);
+    cr_assert(count(&r, "rejects", "label out of range") == 2 && count(&r, "rejects", "duplicate") == 1);
+    cr_assert(count(&r, "rejects", "not a number") == 1 && count(&r, "rejects", "damaged or cut off") == 1);
+    cr_assert(count(&r, "notes", "pictures without a file of valence or arousal") == 5); // 2: one; 10, 11: two each
+    cr_assert(count(&r, "notes", "label values marked invalid by the annotators") == 1);
+    cr_assert(count(&r, "notes", "files beside the pictures that no list names") == 1);
+    cr_assert(has_line(p.out, "label out of range,train_set/images/3.jpg,,expression 1.5"));
+    cr_assert(has_line(p.out, "label out of range,train_set/images/4.jpg,,valence 1.5"));
+    cr_assert(has_line(p.out, "duplicate,train_set/images/10.png,"));
+    cr_assert(has_line(p.out, "not a number,train_set/annotations/12_exp.npy,"));
+    static const struct {
+        const char *name, *file;
+        int expr;
+        uint32_t mask;
+        float va[2];
+    } want[] = {
+        {"train_set/images/1.jpg", "1.jpg", 7, DATA_HAS_EXPR | DATA_HAS_VALENCE, {-0.5f, NAN}},
+        {"train_set/images/10.jpg", "10.jpg", 1, DATA_HAS_EXPR, {NAN, NAN}},
+        {"train_set/images/2.JPG", "2.JPG", 6, DATA_HAS_EXPR | DATA_HAS_VALENCE, {0.25f, NAN}},
+    };
+    data_folder *f;
+    must(data_folder_open(&f, p.out, "train", 0, "image"));
+    for (int64_t i = 0; i < 3; i++) {
+        int64_t k;
+        char file[100];
+        const data_shard *s = data_folder_at(f, i, &k);
+        const data_index *x = data_shard_index(s);
+        cr_assert_str_eq(data_shard_name(s, k), want[i].name);
+        cr_assert(x->expr[k] == want[i].expr && x->mask[k] == want[i].mask);
+        for (int c = 0; c < 2; c++)
+            cr_assert(isnan(want[i].va[c]) ? isnan(x->va[2 * k + c]) : x->va[2 * k + c] == want[i].va[c]);
+        snprintf(file, sizeof(file), "train_set/train_set/images/%s", want[i].file);
+        check_bytes(p.src, file, s, k);
+    }
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
 // Attributes of face i, as the text of one list row.
 static int attribute(int i, int a)
 {
@@ -515,8 +597,8 @@ Test(import, missing_parts_are_named)
 {
     place p = make_place();
     data_import_report r;
-    static const char *const kind[] = {"celeba", "affectnet", "expw", "folder"};
-    for (int k = 0; k < 4; k++) {
+    static const char *const kind[] = {"celeba", "affectnet", "affectnet8", "expw", "folder"};
+    for (int k = 0; k < 5; k++) {
         data_import_cfg cfg = config(&p, kind[k]);
         cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", kind[k]);
         cr_assert(access(p.out, F_OK) != 0);
