@@ -115,7 +115,7 @@ mn_err dist_ckpt_wait(dist_ckpt *k)
 
 int dist_ckpt_ended(dist_ckpt *k, dist_saved *s)
 {
-    if (k->running && atomic_load(&k->done)) join(k);
+    if (!k->ended && k->running && atomic_load(&k->done)) join(k); // one at a time: joining overwrites the last
     int ended = k->ended;
     k->ended = 0;
     *s = k->saved;

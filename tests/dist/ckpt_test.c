@@ -235,6 +235,29 @@ Test(ckpt, round_trip_and_retention)
 }
 
 // From an older step, or from none: later checkpoints are neither resumed from, nor do they push out newer work.
+// Also when the next has ended before anybody asks: then the one before is told first.
+Test(ckpt, every_save_is_told)
+{
+    net n = make_net(11);
+    dist_ckpt *k;
+    dist_saved told;
+    dist_ckpt_cfg cfg = {.dir = "run/ckpt", .keep = 1, .attempt = 1, .params = n.params, .optim = n.optim};
+    cr_assert_eq(dist_ckpt_open(&k, &cfg), MN_OK);
+    for (int64_t step = 2; step <= 3; step++) {
+        dist_state s = state_of(step);
+        cr_assert_eq(dist_ckpt_save(k, &s), MN_OK);
+    }
+    while (count_names("step-00000002")) // until retention, the last that the second does, has removed the first
+        sched_yield();
+    for (int i = 0; i < 1000; i++)
+        sched_yield();
+    cr_expect_eq(dist_ckpt_ended(k, &told), 1);
+    cr_expect_eq(told.step, 2);
+    check_told(k, 3, dist_ckpt_wait(k));
+    dist_ckpt_close(k);
+    free_net(n);
+}
+
 Test(ckpt, an_abandoned_course_is_set_aside)
 {
     cr_assert_eq(save_from(0, 1, 3, 1, 9), MN_OK, "%s", mn_errmsg());
