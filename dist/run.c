@@ -111,7 +111,9 @@ static mn_err tell_lost(dist_run *r)
     int64_t lost = r->lost;
     r->lost = 0;
     mn_warn("%s/metrics.jsonl: there is room again; %lld lines were lost", r->folder, (long long)lost);
-    return dist_run_event(r, "fault", "\"kind\":\"lines_lost\",\"lines\":%lld", (long long)lost);
+    mn_err err = dist_run_event(r, "fault", "\"kind\":\"lines_lost\",\"lines\":%lld", (long long)lost);
+    if (r->lost > 0) r->lost = lost; // no room for this one: said once more after the next
+    return err;
 }
 
 // What was written of the line is taken back: the file stays one of whole lines. A full disk does not end a run, for

@@ -111,7 +111,7 @@ courses() {
 event() { grep -c "^{\"event\":\"$1.*}\$" "$(metrics full)"; }
 
 full() {
-  MIEN_FAULT=run.append:3=full,run.append:4=full,ckpt.write:2=fail; export MIEN_FAULT
+  MIEN_FAULT=run.append:3=full,run.append:4=full,run.append:6=full,ckpt.write:2=fail; export MIEN_FAULT
   ends 0 train 2 full eval.every=0 eval.split= train.steps=12
   unset MIEN_FAULT
   tells "a checkpoint was not written, training goes on"
