@@ -516,6 +516,7 @@ static mn_err run_loop(loop *l)
 {
     // A signal that came while all was opened: there is nothing new to save.
     MN_TRY(dist_proceed(l->comm, MN_OK));
+    l->state.unscored = l->state.unscored && is_scored(l); // without evaluations there is none to make up for
     if (l->state.unscored) MN_TRY(after_step(l));
     while (l->state.step < l->steps) {
         MN_TRY(train_step(l));

@@ -54,6 +54,10 @@ evals() {
   ends 85 train "$ranks" cut
   tells "stopped by a signal at step 7"
   [ -z "$(evaluations cut)" ] || wrong "an evaluation that was left has a score"
+  MIEN_FAULT= # who goes on without evaluations has none to make up for: the saves after step 7 are those of 10, 15, 20, 24
+  cp -a "$(run_folder cut)" "$(run_folder blind)"
+  ends 0 train "$ranks" blind eval.every=0 eval.split=
+  [ "$(sed -n '/"event":"stop"/,$p' "$(metrics blind)" | grep -c '"event":"checkpoint"')" = 4 ] || wrong "not 4 checkpoints"
   MIEN_FAULT=eval:4@0=usr
   ends 85 train "$ranks" cut
   tells "stopped by a signal at step $steps"
