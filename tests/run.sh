@@ -1,6 +1,6 @@
 #!/bin/sh
 # Every check, in the order of how soon it tells something. Called by `sh bootstrap.sh test [--long]` after the release
-# build; needs no network. Prints a count of skips at the end.
+# build; needs no network. What cannot be checked here is told as a skip.
 set -eu
 cd "$(dirname "$0")/.."
 labels="-LE long"

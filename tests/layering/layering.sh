@@ -29,7 +29,7 @@ only() {
   out=$(grep -rlE "^#include <($1)" --include='*.[ch]' nn data dist recipes | grep -vE "^($2)" || :)
   [ -z "$out" ] || fail "<$1> outside $2: $out"
 }
-only 'mpi\.h' 'dist/(comm|window)'
+only 'mpi\.h' 'dist/comm'
 only 'oneapi/dnnl' 'nn/onednn[_.]'
 only 'hdf5\.h' 'data/(shard|features)'
 only 'libav|libsw' 'data/media/'
