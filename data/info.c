@@ -264,15 +264,23 @@ static void print_table(const char *head, const json_t *o, FILE *to)
         fprintf(to, "  %-60s %10lld\n", key, (long long)json_integer_value(v));
 }
 
+// One line for each pair of splits that share people, or one that there is none.
 static void print_overlap(const json_t *overlap, FILE *to)
 {
     const char *kind, *pair;
     json_t *pairs, *o;
-    json_object_foreach((json_t *)(uintptr_t)overlap, kind, pairs) json_object_foreach(pairs, pair, o)
+    json_object_foreach((json_t *)(uintptr_t)overlap, kind, pairs)
     {
-        const char *example = json_string_value(json_array_get(json_object_get(o, "examples"), 0));
-        fprintf(to, "people in both %s (%s): %lld%s%s\n", pair, kind, (long long)number(o, "people"),
-                example ? ", for one " : "", example ? example : "");
+        int shared = 0;
+        json_object_foreach(pairs, pair, o)
+        {
+            if (number(o, "people") == 0) continue;
+            const char *example = json_string_value(json_array_get(json_object_get(o, "examples"), 0));
+            fprintf(to, "people in both %s (%s): %lld%s%s\n", pair, kind, (long long)number(o, "people"),
+                    example ? ", for one " : "", example ? example : "");
+            shared = 1;
+        }
+        if (!shared) fprintf(to, "people in two splits (%s): 0\n", kind);
     }
 }
 

@@ -221,11 +221,15 @@ static mn_err check_dataset(work *w, int threads)
 {
     data__manifest m;
     mn_err err = data__manifest_read(w->dir, &m);
+    int missing = err == MN_ENOINPUT;
     if (err == MN_OK)
         w->manifest = &m;
     else
         problem(w, DATA__MANIFEST, mn_errmsg());
     err = list_shards(w);
+    if (err == MN_OK && missing && w->n_files == 0)
+        err = mn_fail(MN_ENOINPUT,
+                      "%s: neither manifest.json nor shards are there: the folder of one dataset is wanted", w->dir);
     if (err == MN_OK) check_shards(w, threads);
     if (err == MN_OK && w->manifest) check_rejects(w);
     if (w->manifest) data__manifest_free(&m);

@@ -15,7 +15,8 @@
 
 // threads 0: one for each core of this process. MN_OK also when something is wrong: the report says so. {"path", "ok",
 // "features" (it is a feature folder, and its records are videos), "shards", "records", "bytes", "n_problems",
-// "problems": [{"file", "problem"}, ...] (at most 1000)}; the caller releases it. MN_ENOINPUT: there is nothing at `path`.
+// "problems": [{"file", "problem"}, ...] (at most 1000)}; the caller releases it. MN_ENOINPUT: there is nothing at `path`, or a folder without
+// a manifest and shards.
 MN_MUST_CHECK mn_err data_verify(const char *path, int threads, json_t **report);
 
 #endif

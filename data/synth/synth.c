@@ -21,7 +21,7 @@
     X(affectnet8, "AffectNet 2021: faces with landmarks and labels (npy)")                                             \
     X(affwild2, "Aff-Wild2: videos with sound, crops, the challenges' annotations")                                    \
     X(celeba, "CelebA: aligned faces with attributes, identities, boxes (txt)")                                        \
-    X(expw, "ExpW: pictures of one face or two, with boxes and expressions (lst)")                                     \
+    X(expw, "ExpW: one face or two a picture, boxes, expressions (lst)")                                               \
     X(folder, "pictures in a tree of folders, JPEG and PNG, without labels")
 
 const data_synth_kind data_synth_kinds[] = {

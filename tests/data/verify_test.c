@@ -98,6 +98,8 @@ Test(verify, finds_damage_and_goes_on)
     cr_assert(unlink(path) == 0);
     cr_assert(problems(dir, "manifest") == 1);
     json_t *r;
+    cr_assert(unlink(away) == 0);
+    cr_assert(data_verify(dir, 0, &r) == MN_ENOINPUT);
     cr_assert(data_verify("/nowhere/at/all", 0, &r) == MN_ENOINPUT);
     free(bytes);
     support_remove(dir);
