@@ -51,6 +51,7 @@ int main(int argc, char **argv)
     }
     mn_fault_init(0);
     mn_err e = v->run(argc - 1, argv + 1);
+    if (e == MN_OK && (fflush(stdout) != 0 || ferror(stdout))) e = mn_fail(MN_EIO, "cannot write to stdout");
     if (e != MN_OK && *mn_errmsg()) fprintf(stderr, "mien %s: %s\n", v->name, mn_errmsg());
     return mn_exit_code(e);
 }

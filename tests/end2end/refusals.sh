@@ -201,6 +201,9 @@ dry() {
     tells "memory"; tells "disk"; tells "steps        4"; tells "time"
     no_run new
   done
+  ends 74 "$mien" train "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/runs" --dry-run \
+    2>"$work/out" >/dev/full
+  tells "cannot write to stdout"
   ends 0 train 1 old checkpoint.every=1
   before=$(digest "$work/runs/old")
   ends 0 train 2 old --dry-run
