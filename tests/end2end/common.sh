@@ -7,7 +7,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 export OMP_NUM_THREADS=1 OMP_WAIT_POLICY=passive OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
-unset MIEN_FAULT MIEN_DATA
+unset MIEN_FAULT MIEN_DATA MIEN_NODE_SIZE MIEN_TERM_SECONDS
 status=0
 
 say() { printf '%s\n' "$*"; }
