@@ -1,5 +1,6 @@
 // `mien data info`: what a dataset folder holds: records, pictures and labels per split, videos, sound, and whether people
 // of one split are in another.
+// Threading: one thread.
 #ifndef DATA_INFO_H
 #define DATA_INFO_H
 

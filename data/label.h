@@ -1,4 +1,5 @@
 // Names of labels and splits, in the order of their numbers.
+// Threading: constants and pure functions.
 #ifndef DATA_LABEL_H
 #define DATA_LABEL_H
 

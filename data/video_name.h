@@ -1,4 +1,5 @@
 // Names of videos as Aff-Wild2 uses them: "video59_right" are the crops and labels of one of two people in "video59".
+// Threading: a pure function.
 #ifndef DATA_VIDEO_NAME_H
 #define DATA_VIDEO_NAME_H
 

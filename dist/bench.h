@@ -3,6 +3,7 @@
 //     dist_bench_row rows[4];
 //     MN_TRY(dist_bench_allreduce(comm, (int64_t[]){1 << 10, 1 << 20, 100 << 20}, 3, 11, rows));
 //     if (dist_rank(comm) == 0) MN_TRY(dist_bench_write(stdout, comm, rows, 3, json));
+// Threading: the thread of the communicator.
 #ifndef DIST_BENCH_H
 #define DIST_BENCH_H
 

@@ -5,6 +5,7 @@
 //     ... rank 0: mn_info("%s", k.report); if (k.warning[0]) mn_warn("%s", k.warning); ...
 //
 // Cores are physical ones: two hardware threads of a core count once.
+// Threading: the thread of the communicator.
 #ifndef DIST_CORES_H
 #define DIST_CORES_H
 
@@ -13,9 +14,9 @@
 typedef struct dist_cores {
     int threads;   // of this rank
     int own, node; // cores this rank may use; cores the job may use on this host
-    char
-        report[512]; // "2 ranks x 1 thread: rank 0 on cores 0-1 of a, rank 1 on cores 0-1 of a"; the same on every rank
-    char warning[512]; // "" or what is wrong and its exact cure; the same on every rank
+    // The same on every rank: "2 ranks x 1 thread: rank 0 on cores 0-1 of a, rank 1 on cores 0-1 of a"; and "", or what
+    // is wrong and its exact cure.
+    char report[512], warning[512];
 } dist_cores;
 
 // Collective. wanted: threads per rank, 0: OMP_NUM_THREADS, else the default.

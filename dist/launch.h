@@ -1,4 +1,5 @@
 // What the launcher's environment says, before any library is asked.
+// Threading: before other threads are started, because the environment is read.
 #ifndef DIST_LAUNCH_H
 #define DIST_LAUNCH_H
 

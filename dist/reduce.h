@@ -1,4 +1,5 @@
 // Sums of vectors in a fixed order, at the speed of memory.
+// Threading: any thread; the targets are the caller's.
 #ifndef DIST_REDUCE_H
 #define DIST_REDUCE_H
 

@@ -3,12 +3,13 @@
 //
 //     nn_graph *g = nn_graph_new(params, &(nn_graph_cfg){.mode = NN_TRAIN, .dtype = MN_BF16, .seed = 1});
 //     nn_tensor *x = nn_input(g, "image", MN_F32, MN_SHAPE(rows, 192, 192, 3));
-//     nn_tensor *loss = nn_simmim(g, &cfg, nn_cast(g, x), mask, weight);
+//     nn_tensor *pred = nn_simmim_decoder(g, &cfg, nn_swin(g, &cfg, x, mask));
+//     nn_tensor *loss = nn_l1_loss(g, pred, x, mask, weight, nn_swin_stride(&cfg), cfg.patch);
 //     nn_output(g, "loss", loss);
 //     MN_TRY(nn_graph_plan(g, loss));
 //     ...
-//     nn_graph_feed(g, "image", pixels, bytes);
-//     nn_graph_run(g, &(nn_tick){.step = 7, .first_row = 16, .rows = 8});
+//     MN_TRY(nn_graph_feed(g, "image", pixels, bytes));
+//     MN_TRY(nn_graph_run(g, &(nn_tick){.step = 7, .first_row = 16, .rows = 8}));
 //
 // Building never fails loudly: the first bad node is kept with its path and shapes, later builders return a harmless
 // tensor, and nn_graph_plan reports it. No memory is allocated between feed and the end of run.

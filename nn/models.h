@@ -1,5 +1,6 @@
 // The networks: one C function each, no classes. Parameters get the names of the public reference implementations
 // under the model's prefix, so checkpoints read like theirs.
+// Threading: the thread that builds the graph.
 #ifndef NN_MODELS_H
 #define NN_MODELS_H
 

@@ -2,6 +2,7 @@
 // Activations have the compute dtype of the graph unless said otherwise; statistics, losses and sums are fp32/fp64.
 // Every builder returns its (first) output; errors are sticky in the graph (nn/graph.h). `name` is the leaf that
 // parameters and random keys get inside the current scope.
+// Threading: the thread that builds the graph.
 #ifndef NN_OPS_H
 #define NN_OPS_H
 

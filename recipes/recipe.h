@@ -1,7 +1,7 @@
 // A recipe that has been read: the options every task has, those of its task, and the job they make.
 //
 //     mien_job *j; MN_TRY(mien_job_open(&j, comm, "recipes/simmim/swin_t.yaml", overrides, n));
-//     data_set *train; MN_TRY(j->task->open(j, MIEN_TRAIN, &train));
+//     data_set *train; MN_TRY(j->task->open(j, MIEN_USE_TRAIN, NULL, &train));
 //     ... j->task->build(j, graph, train, rows) ...
 //     mien_job_close(j);
 //

@@ -1,5 +1,6 @@
 // Element types and shapes, below everything else so that every layer can name them.
 // Shapes are row-major and contiguous, always; the last dimension is the fastest.
+// Threading: pure functions.
 #ifndef MN_SHAPE_H
 #define MN_SHAPE_H
 
