@@ -182,6 +182,7 @@ static void fill_index(data_shard *s)
         .mask = c[DATA__MASK],
         .identity = c[DATA__IDENTITY],
         .attr = c[DATA__ATTR],
+        .votes = c[DATA__VOTES],
         .box = c[DATA__BOX],
         .original = c[DATA__ORIGINAL],
         .video = c[DATA__VIDEO],

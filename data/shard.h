@@ -33,6 +33,7 @@ enum { // bits of label_mask: which targets of the record are valid
     DATA_HAS_AU0 = 1 << 16 // .. << 27: one bit per action unit
 };
 #define DATA_AUS 12
+#define DATA_VOTES 10 // of FER+: eight expressions, unknown, no face
 #define DATA_EXPRESSIONS 8
 
 typedef struct data_video {    // one row of /video
@@ -63,11 +64,12 @@ typedef struct data_index {
     const uint32_t *mask;       // (n): DATA_HAS_*
     const int32_t *identity;    // (n)
     const int8_t *attr;         // (n, 40)
-    const float *box;           // (n, 4): x, y, width, height of the face in the source picture, NaN unknown
-    const uint64_t *original;   // (n): XXH3-64 of the source file where the record was encoded anew
-    const int32_t *video;       // (n): row of the video table, -1 none
-    const int32_t *frame;       // (n): 1-based
-    const int64_t *t_us;        // (n): time of the frame
+    const uint8_t *votes;     // (n, 10): neutral happiness surprise sadness anger disgust fear contempt unknown no-face
+    const float *box;         // (n, 4): x, y, width, height of the face in the source picture, NaN unknown
+    const uint64_t *original; // (n): XXH3-64 of the source file where the record was encoded anew
+    const int32_t *video;     // (n): row of the video table, -1 none
+    const int32_t *frame;     // (n): 1-based
+    const int64_t *t_us;      // (n): time of the frame
     const uint32_t *source_row; // (n): row of the source list
     int n_videos;
     const data_video *videos;
@@ -135,8 +137,9 @@ typedef struct data_record {
     float va[2];
     uint32_t mask;
     int32_t identity;
-    const int8_t *attr; // (40) or NULL
-    const float *box;   // (4) or NULL
+    const int8_t *attr;   // (40) or NULL
+    const uint8_t *votes; // (10) or NULL
+    const float *box;     // (4) or NULL
     uint64_t original;
     int32_t video, frame;
     int64_t t_us;
@@ -147,7 +150,7 @@ typedef struct data_writer_cfg {
     const char *dir, *dataset, *split, *stream, *importer, *options_json;
     const char *source; // digest of the source lists, NULL: unknown
     int index, count;   // of the shard
-    int has_expr, has_au, has_va, has_identity, has_attr, has_box, has_original, has_video;
+    int has_expr, has_au, has_va, has_identity, has_attr, has_votes, has_box, has_original, has_video;
 } data_writer_cfg;
 MN_MUST_CHECK mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg);
 MN_MUST_CHECK mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row); // its records follow

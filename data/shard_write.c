@@ -82,7 +82,8 @@ static void start_columns(data_writer *w)
         int has = data__column[i].required || (video && c->has_video) || (i == DATA__EXPR && c->has_expr) ||
                   (i == DATA__AU && c->has_au) || (i == DATA__VA && c->has_va) ||
                   (i == DATA__IDENTITY && c->has_identity) || (i == DATA__ATTR && c->has_attr) ||
-                  (i == DATA__BOX && c->has_box) || (i == DATA__ORIGINAL && c->has_original);
+                  (i == DATA__VOTES && c->has_votes) || (i == DATA__BOX && c->has_box) ||
+                  (i == DATA__ORIGINAL && c->has_original);
         if (has && !w->columns.values[i]) (void)push(w, (data__column_id)i, 0); // there, with no rows yet
     }
 }
@@ -221,6 +222,13 @@ static void push_labels(data_writer *w, const data_record *r)
             memcpy(attr, r->attr, 40);
         else
             memset(attr, 0, 40);
+    }
+    if (c->has_votes) {
+        void *votes = push(w, DATA__VOTES, 1);
+        if (r->votes)
+            memcpy(votes, r->votes, DATA_VOTES);
+        else
+            memset(votes, 0, DATA_VOTES);
     }
     if (c->has_box) {
         float *box = push(w, DATA__BOX, 1);

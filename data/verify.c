@@ -75,6 +75,8 @@ static const char *bad_label(const data_index *x, int64_t i)
     if (x->va && bad_affect(x, i)) return bad_affect(x, i);
     for (int a = 0; x->attr && a < ATTRS; a++)
         if (x->attr[i * ATTRS + a] < -1 || x->attr[i * ATTRS + a] > 1) return "an attribute is out of range";
+    for (int k = 0; x->votes && k < DATA_VOTES; k++)
+        if (x->votes[i * DATA_VOTES + k] > 10) return "a count of votes is out of range";
     return NULL;
 }
 

@@ -24,6 +24,7 @@
     X(NAME, "name is no frame number", PICTURE)                                                                        \
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
     X(BOX, "face box outside of the picture", PICTURE)                                                                 \
+    X(NO_FACE, "no face", ROW)                                                                                         \
     X(UNLISTED, "in no partition", ROW)                                                                                \
     X(COLUMNS, "wrong number of columns", ROW)                                                                         \
     X(NUMBER, "not a number", ROW)                                                                                     \
@@ -50,6 +51,7 @@ typedef enum data__reason {
     X(REPEATED, "rows that repeat a picture")                                                                          \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
     X(NO_AFFECT, "pictures without a file of valence or arousal")                                                      \
+    X(NO_MAJORITY, "faces without an expression that most voters gave")                                                \
     X(NO_PICTURE, "frames without a picture")                                                                          \
     X(SECOND_CROPS, "folders of crops of videos that have better ones")                                                \
     X(NOTHING, "names in lists of which nothing is here")                                                              \
@@ -143,6 +145,9 @@ void data__import_compare(const data__import *im, const char *what, int64_t have
 // where the options ask for it. *accepted 0: it was rejected, with `file` and `row` in the list.
 MN_MUST_CHECK mn_err data__import_picture(data__import *im, int root, const char *name, const char *file, int64_t row,
                                           data_record *r, int *accepted);
+// The same for a picture in memory, which is copied.
+MN_MUST_CHECK mn_err data__import_bytes(data__import *im, const void *bytes, size_t size, const char *file, int64_t row,
+                                        data_record *r, int *accepted);
 // Mean size of the pictures named, from at most 256 of them; missing ones do not count. Pure function of the source.
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx);
 

@@ -33,17 +33,21 @@ static data__reason picture_reason(data_image_fault f)
     }
 }
 
+// Room for the picture's bytes in im->file.
+static mn_err make_room(data__import *im, const char *name, size_t size)
+{
+    if (size <= im->file_capacity) return MN_OK;
+    free(im->file);
+    im->file_capacity = size * 2;
+    im->file = malloc(im->file_capacity);
+    if (im->file) return MN_OK;
+    im->file_capacity = 0;
+    return mn_fail(MN_EMEM, "%s: no memory for %zu bytes", name, size);
+}
+
 static mn_err read_file(data__import *im, int fd, const char *name, int64_t size)
 {
-    if ((size_t)size > im->file_capacity) {
-        free(im->file);
-        im->file_capacity = (size_t)size * 2;
-        im->file = malloc(im->file_capacity);
-        if (!im->file) {
-            im->file_capacity = 0;
-            return mn_fail(MN_EMEM, "%s: no memory for %lld bytes", name, (long long)size);
-        }
-    }
+    MN_TRY(make_room(im, name, (size_t)size));
     return data_file_pread(fd, name, im->file, (size_t)size, 0);
 }
 
@@ -98,12 +102,36 @@ static mn_err take(data__import *im, size_t size, data_record *r, data_image_inf
     return smaller ? MN_OK : encode(im, r);
 }
 
+// Makes what is in im->file the record's payload, or rejects it.
+static mn_err take_or_reject(data__import *im, size_t size, const char *file, int64_t row, data_record *r,
+                             int *accepted)
+{
+    data_image_info info;
+    mn_err err = take(im, size, r, &info);
+    *accepted = err == MN_OK;
+    if (err == MN_EDATA) {
+        data__import_reject(im, picture_reason(data_coder_fault(im->coder)), file, row, mn_errmsg());
+        return MN_OK;
+    }
+    if (err != MN_OK) return mn_while(err, "importing %s", file);
+    note_kind(im, &info);
+    return MN_OK;
+}
+
+mn_err data__import_bytes(data__import *im, const void *bytes, size_t size, const char *file, int64_t row,
+                          data_record *r, int *accepted)
+{
+    *accepted = 0;
+    MN_TRY(make_room(im, file, size));
+    memcpy(im->file, bytes, size);
+    return take_or_reject(im, size, file, row, r, accepted);
+}
+
 mn_err data__import_picture(data__import *im, int root, const char *name, const char *file, int64_t row, data_record *r,
                             int *accepted)
 {
     int fd = -1;
     int64_t size = 0;
-    data_image_info info;
     *accepted = 0;
     mn_err err = data_file_open_beneath(&fd, root, name, &size);
     if (err != MN_OK) {
@@ -117,15 +145,12 @@ mn_err data__import_picture(data__import *im, int root, const char *name, const 
     }
     err = read_file(im, fd, name, size);
     (void)close(fd);
-    if (err == MN_OK) err = take(im, (size_t)size, r, &info);
-    if (err == MN_EDATA) {
-        data__import_reject(im, picture_reason(data_coder_fault(im->coder)), file, row, mn_errmsg());
+    if (err == MN_EDATA) { // it became shorter meanwhile
+        data__import_reject(im, DATA__REJECT_DAMAGED, file, row, mn_errmsg());
         return MN_OK;
     }
     if (err != MN_OK) return mn_while(err, "importing %s", file);
-    note_kind(im, &info);
-    *accepted = 1;
-    return MN_OK;
+    return take_or_reject(im, (size_t)size, file, row, r, accepted);
 }
 
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx)

@@ -45,6 +45,11 @@ data__text data__trim(data__text t)
     return t;
 }
 
+int data__text_is(data__text t, const char *word)
+{
+    return strlen(word) == t.n && memcmp(t.p, word, t.n) == 0;
+}
+
 int data__field(data__text *rest, char separator, data__text *field)
 {
     if (!rest->p) return 0;

@@ -24,6 +24,7 @@ data__lines data__lines_of(const char *text, size_t n); // skips a byte order ma
 int data__lines_next(data__lines *l, data__text *line);
 
 data__text data__trim(data__text t); // blanks and tabs at both ends
+int data__text_is(data__text t, const char *word);
 // The next field of *rest up to the separator; 0 when there is none left. ' ' separates by runs of blanks and tabs.
 // Start with rest = the line; after the last field rest->p is NULL.
 int data__field(data__text *rest, char separator, data__text *field);

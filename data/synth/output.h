@@ -45,6 +45,7 @@ mn_err data__make_affectnet8(const char *root, const data_synth_cfg *cfg, data_s
 mn_err data__make_affwild2(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_celeba(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_expw(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
+mn_err data__make_ferplus(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_folder(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 
 #endif

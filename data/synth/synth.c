@@ -22,6 +22,7 @@
     X(affwild2, "Aff-Wild2: videos with sound, crops, the challenges' annotations")                                    \
     X(celeba, "CelebA: aligned faces with attributes, identities, boxes (txt)")                                        \
     X(expw, "ExpW: one face or two a picture, boxes, expressions (lst)")                                               \
+    X(ferplus, "FER+: grey faces with the votes of ten people (CSV, PNG)")                                             \
     X(folder, "pictures in a tree of folders, JPEG and PNG, without labels")
 
 const data_synth_kind data_synth_kinds[] = {

@@ -450,3 +450,111 @@ Test(generated, expw)
     json_decref(report);
     support_remove(p.top);
 }
+
+// FER+: the lists in both forms, and the expressions by a rule of its own: sorted votes.
+
+static void check_votes(const data_folder *f, const char *name, const char *votes, int64_t row, const char *png)
+{
+    static const int8_t ours[] = {0, 4, 6, 5, 1, 2, 3, 7, -1, -1};
+    const data_shard *s;
+    int v[10], above[10] = {0}, best = -1;
+    int64_t i = record_named(f, name, &s);
+    cr_assert(i >= 0, "%s", name);
+    cr_assert_eq(sscanf(votes, "%d,%d,%d,%d,%d,%d,%d,%d,%d,%d", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7,
+                        v + 8, v + 9),
+                 10);
+    const data_index *x = data_shard_index(s);
+    for (int a = 0; a < 10; a++) {
+        cr_assert_eq(x->votes[i * 10 + a], v[a]);
+        for (int b = 0; b < 10; b++)
+            above[a] += v[a] > v[b];
+        if (above[a] == 9) best = a;
+    }
+    int expr = best < 0 ? -1 : ours[best];
+    cr_assert(x->expr[i] == expr && x->mask[i] == (expr < 0 ? 0u : DATA_HAS_EXPR), "%s", name);
+    cr_assert(x->source_row[i] == row && x->width[i] == 48 && x->height[i] == 48 && x->channels[i] == 1);
+    if (file_exists(png)) check_bytes(png, s, i); // the same picture, whether from pixels or from the file
+}
+
+static const char *const fer_split[] = {"train", "validation", "test"};
+static const char *const fer_usage[] = {"Training", "PublicTest", "PrivateTest"};
+static const char *const fer_folder[] = {"FER2013Train", "FER2013Valid", "FER2013Test"};
+
+static int64_t check_new_list(const place *p, data_folder *const *f, int64_t *blank)
+{
+    char path[900], line[200], usage[20], name[40];
+    int64_t rows = 0;
+    snprintf(path, sizeof(path), "%s/fer2013new.csv", p->src);
+    FILE *list = fopen(path, "r");
+    cr_assert(list && next_line(list, line, sizeof(line)));
+    for (; next_line(list, line, sizeof(line)); rows++) {
+        int at = 0, split = 0;
+        if (sscanf(line, "%19[^,],%39[^,],%n", usage, name, &at) != 2 || at == 0) {
+            ++*blank;
+            continue;
+        }
+        while (strcmp(usage, fer_usage[split]) != 0)
+            split++;
+        snprintf(path, sizeof(path), "%s/data/%s/%s", p->src, fer_folder[split], name);
+        check_votes(f[split], name, line + at, rows + 2, path);
+    }
+    fclose(list);
+    return rows;
+}
+
+static int64_t check_label_lists(const place *p, data_folder *const *f)
+{
+    char path[900], line[200], name[40];
+    int64_t rows = 0;
+    for (int k = 0; k < 3; k++) {
+        snprintf(path, sizeof(path), "%s/data/%s/label.csv", p->src, fer_folder[k]);
+        FILE *list = fopen(path, "r");
+        cr_assert_not_null(list);
+        for (int64_t i = 0; next_line(list, line, sizeof(line)); i++, rows++) {
+            int at = 0;
+            cr_assert(sscanf(line, "%39[^,],\"(0, 0, 48, 48)\",%n", name, &at) == 1 && at > 0, "%s", line);
+            snprintf(path, sizeof(path), "%s/data/%s/%s", p->src, fer_folder[k], name);
+            cr_assert(file_exists(path));
+            check_votes(f[k], name, line + at, i + 1, path);
+        }
+        fclose(list);
+    }
+    return rows;
+}
+
+Test(generated, ferplus)
+{
+    json_t *report;
+    place p = import_generated("ferplus", &report);
+    for (int form = 0; form < 2; form++) {
+        data_folder *f[3];
+        int64_t records = 0, blank = 0, rows;
+        for (int k = 0; k < 3; k++) {
+            must(data_folder_open(&f[k], p.out, fer_split[k], 0, "image"));
+            records += data_folder_count(f[k]);
+        }
+        if (form == 0) {
+            rows = check_new_list(&p, f, &blank);
+            cr_assert(rows == 60 && blank > 0 && number(json_object_get(report, "rejects"), "no face") == blank);
+        } else {
+            rows = check_label_lists(&p, f);
+            cr_assert(rows < 59); // fewer than are named
+        }
+        cr_assert(records == rows - blank && records == number(report, "records") && rows == number(report, "rows"));
+        cr_assert(number(report, "rejected") == blank);
+        cr_assert(number(json_object_get(report, "notes"), "faces without an expression that most voters gave") > 0);
+        for (int k = 0; k < 3; k++)
+            data_folder_close(f[k]);
+        json_decref(report);
+        if (form == 1) break;
+        char path[700];
+        snprintf(path, sizeof(path), "%s/fer2013.csv", p.src);
+        cr_assert(remove(path) == 0); // the other form is what is left
+        snprintf(p.out, sizeof(p.out), "%s/shards/labels", p.top);
+        data_import_cfg cfg = {.kind = "ferplus", .src = p.src, .out = p.out};
+        data_import_report r;
+        must(data_import(&cfg, &r));
+        report = r.json;
+    }
+    support_remove(p.top);
+}

@@ -502,6 +502,127 @@ Test(import, expw)
     support_remove(p.top);
 }
 
+enum { FER_ROWS = 12, FER_PIXELS = 48 * 48 };
+
+// fer2013.csv, with `skip` left out (-1: none): row 8 has a pixel too few, row 9 one that is none, row 11 is quoted and
+// has no line end.
+static void make_fer2013(const place *p, int skip)
+{
+    static char text[FER_ROWS * FER_PIXELS * 5];
+    static const char *const usage[FER_ROWS] = {[2] = "PublicTest", [3] = "PrivateTest", [6] = "Nowhere"};
+    char *end = text + sprintf(text, "emotion,pixels,Usage\r\n");
+    for (int i = 0; i < FER_ROWS; i++) {
+        if (i == skip) continue;
+        end += sprintf(end, i == 11 ? "6,\"" : "6,");
+        for (int k = i == 8; k < FER_PIXELS; k++)
+            end += sprintf(end, "%s%d", k > (i == 8) ? " " : "", i == 9 && k == 4 ? 256 : (i * 31 + k) % 256);
+        end += sprintf(end, "%s,%s%s", i == 11 ? "\"" : "", usage[i] ? usage[i] : "Training", i == 11 ? "" : "\r\n");
+    }
+    put_text(p->src, "fer2013.csv", text);
+}
+
+// Nine votes, a face that is none, a tie, contempt, and each way to be wrong.
+static void make_ferplus(const place *p)
+{
+    make_fer2013(p, -1);
+    put_text(
+        p->src, "fer2013new.csv",
+        "\xef\xbb\xbfUsage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF\r\n"
+        "Training,fer0000000.png,5,4,0,0,0,0,0,0,0,0\r\n"
+        "Training,,0,0,0,0,0,0,0,0,0,10\r\n"
+        "PublicTest,fer0000002.png,0,0,0,0,0,5,0,0,5,0\r\n"
+        "PrivateTest,fer0000003.png,0,1,0,0,0,0,0,6,3,0\r\n"
+        "Training,fer0000004.png,11,0,0,0,0,0,0,0,0,0\r\n"
+        "Training,fer0000005.png,0,0,0\r\n"
+        "Nowhere,fer0000006.png,10,0,0,0,0,0,0,0,0,0\r\n"
+        "Training,fer0000000.png,0,0,0,10,0,0,0,0,0,0\r\n"
+        "Training,fer0000008.png,0,0,0,10,0,0,0,0,0,0\r\n"
+        "Training,fer0000009.png,0,0,0,10,0,0,0,0,0,0\r\n"
+        "Training,fer0000010.png,x,0,0,10,0,0,0,0,0,0\r\n"
+        "Training,fer0000011.png,2,1,0,0,6,1,0,0,0,0");
+}
+
+static void check_grey(const data_shard *s, int64_t i, int row)
+{
+    char bytes[65536];
+    size_t n;
+    data_coder *c;
+    data_image image = {0};
+    must(data_coder_open(&c));
+    must(data_shard_read(s, i, bytes, sizeof(bytes), &n));
+    must(data_image_decode(c, bytes, n, 0, &image));
+    cr_assert(image.width == 48 && image.height == 48 && data_shard_index(s)->channels[i] == 1);
+    for (int k = 0; k < FER_PIXELS * 3; k++)
+        cr_assert(image.rgb[k] == (row * 31 + k / 3) % 256);
+    data_image_release(&image);
+    data_coder_close(c);
+}
+
+Test(import, ferplus)
+{
+    place p = make_place();
+    make_ferplus(&p);
+    data_import_cfg cfg = config(&p, "ferplus");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 4 && count(&r, NULL, "rows") == 12 && count(&r, NULL, "rejected") == 8);
+    cr_assert(count(&r, "rejects", "no face") == 1 && count(&r, "rejects", "label out of range") == 1);
+    cr_assert(count(&r, "rejects", "wrong number of columns") == 2 && count(&r, "rejects", "not a number") == 2);
+    cr_assert(count(&r, "rejects", "in no partition") == 1 && count(&r, "rejects", "duplicate") == 1);
+    cr_assert(count(&r, "notes", "faces without an expression that most voters gave") == 1);
+    cr_assert(has_line(p.out, "not a number,fer0000009.png,11,pixel 5: '256'"));
+    cr_assert(has_line(p.out, "wrong number of columns,fer0000008.png,10,\"2303 pixels, not 2304\""));
+    cr_assert(has_line(p.out, "no face,fer2013new.csv,3,"));
+    static const struct {
+        const char *name, *split;
+        int row, expr;
+        uint8_t votes[DATA_VOTES];
+    } want[] = {{"fer0000000.png", "train", 0, 0, {5, 4}},
+                {"fer0000011.png", "train", 11, 1, {2, 1, 0, 0, 6, 1}},
+                {"fer0000002.png", "validation", 2, -1, {[5] = 5, [8] = 5}},
+                {"fer0000003.png", "test", 3, 7, {[1] = 1, [7] = 6, [8] = 3}}};
+    for (int k = 0; k < 4; k++) {
+        data_folder *f;
+        int64_t i;
+        must(data_folder_open(&f, p.out, want[k].split, 0, "image"));
+        const data_shard *s = record_of(f, want[k].name, &i);
+        const data_index *x = data_shard_index(s);
+        cr_assert(x->expr[i] == want[k].expr && x->source_row[i] == (uint32_t)want[k].row + 2);
+        cr_assert(x->mask[i] == (want[k].expr < 0 ? 0u : DATA_HAS_EXPR));
+        cr_assert(memcmp(x->votes + DATA_VOTES * i, want[k].votes, DATA_VOTES) == 0, "%s", want[k].name);
+        check_grey(s, i, want[k].row);
+        data_folder_close(f);
+    }
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+Test(import, ferplus_lists_that_do_not_belong_together_are_refused)
+{
+    place p = make_place();
+    data_import_report r;
+    data_import_cfg cfg = config(&p, "ferplus");
+    make_fer2013(&p, -1);
+    cr_assert(data_import(&cfg, &r) == MN_ENOINPUT && strstr(mn_errmsg(), "fer2013new.csv"));
+    make_ferplus(&p);
+    make_fer2013(&p, 4);
+    cr_assert(data_import(&cfg, &r) == MN_EDATA && strstr(mn_errmsg(), "has 11 rows and fer2013new.csv has 12"));
+    char path[700];
+    size_t size;
+    snprintf(path, sizeof(path), "%s/fer2013.csv", p.src);
+    make_fer2013(&p, -1);
+    char *text = (char *)support_read(path, &size), *first;
+    text[size] = 0;
+    cr_assert((first = strstr(text, "Training")));
+    cr_assert((first = strstr(first + 1, "Training")) && (first = strstr(first, "PublicTest")));
+    memcpy(first, "Training", 8);
+    memmove(first + 8, first + 10, size - (size_t)(first + 10 - text));
+    support_write(path, text, size - 2);
+    free(text);
+    cr_assert(data_import(&cfg, &r) == MN_EDATA && strstr(mn_errmsg(), "not in the same order"), "%s", mn_errmsg());
+    support_remove(p.top);
+}
+
 Test(import, pictures_are_reduced_only_where_they_are_larger)
 {
     place p = make_place();
@@ -597,8 +718,8 @@ Test(import, missing_parts_are_named)
 {
     place p = make_place();
     data_import_report r;
-    static const char *const kind[] = {"celeba", "affectnet", "affectnet8", "expw", "folder"};
-    for (int k = 0; k < 5; k++) {
+    static const char *const kind[] = {"celeba", "affectnet", "affectnet8", "expw", "ferplus", "folder"};
+    for (int k = 0; k < 6; k++) {
         data_import_cfg cfg = config(&p, kind[k]);
         cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", kind[k]);
         cr_assert(access(p.out, F_OK) != 0);

@@ -1,8 +1,10 @@
-// Lists of CelebA (both forms) and of ExpW, and CSV files, the latter in pieces: the pieces must not matter.
-// fuzz-sources: data/import/celeba_lists.c data/import/expw_list.c data/import/text.c data/import/csv.c
+// Lists of CelebA (both forms) and of ExpW, fields of FER+, and CSV files, the latter in pieces: the pieces must not
+// matter.
+// fuzz-sources: data/import/celeba_lists.c data/import/expw_list.c data/import/ferplus_rows.c data/import/text.c data/import/csv.c
 // fuzz-libraries: -lcsv
 #include "data/import/celeba_lists.h"
 #include "data/import/expw_list.h"
+#include "data/import/ferplus_rows.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -35,6 +37,18 @@ static void take_face(void *ctx, int64_t line, const data__expw_face *f)
     if (line < 1 || f->name.n == 0 || f->name.p < s->begin || f->name.p + f->name.n > s->end) abort();
     if (f->label < 0 || f->label >= DATA__EXPW_CLASSES || f->face < 0) abort();
     s->rows++;
+}
+
+static void read_fields(const char *text, size_t size)
+{
+    uint8_t pixels[DATA__FER_PIXELS], votes[DATA_VOTES];
+    data__text fields[DATA_VOTES] = {{0}}, line = {text, size};
+    char detail[64];
+    (void)data__fer_pixels(line, pixels, detail, sizeof(detail));
+    if (data__fields(line, ',', fields, DATA_VOTES) < DATA_VOTES) return;
+    if (data__fer_votes(fields, votes, detail, sizeof(detail)) != DATA__REASON_COUNT) return;
+    int8_t expr = data__fer_expression(votes);
+    if (expr < -1 || expr >= DATA_EXPRESSIONS) abort();
 }
 
 static mn_err take_csv(void *ctx, int64_t line, const data__text *fields, int n)
@@ -71,6 +85,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     data__celeba_list list = {.text = text, .size = size - 1, .csv = data[0] & 1, .n_values = data[0] & 2 ? 40 : 1};
     int64_t promised;
     data__celeba_read(&list, &ops, &s, &promised);
+    read_fields(text, size - 1);
     data__expw_read(text, size - 1, &faces, &s);
     if (size > 4 && read_csv(text, size - 1, size) != read_csv(text, size - 1, 3 + data[0] % 5)) abort();
     free(text);
