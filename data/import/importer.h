@@ -151,7 +151,7 @@ MN_MUST_CHECK mn_err data__import_bytes(data__import *im, const void *bytes, siz
 // Mean size of the pictures named, from at most 256 of them; missing ones do not count. Pure function of the source.
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx);
 
-#define X(name, help) extern const data__importer data__import_##name;
+#define X(id, name, help) extern const data__importer data__import_##id;
 #include "data/import.def"
 #undef X
 

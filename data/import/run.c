@@ -16,14 +16,14 @@
 enum { REPORT_S = 30 };
 
 const data_import_kind data_import_kinds[] = {
-#define X(name, help) {#name, help},
+#define X(id, name, help) {name, help},
 #include "data/import.def"
 #undef X
     {NULL, NULL},
 };
 
 static const data__importer *const importers[] = {
-#define X(name, help) &data__import_##name,
+#define X(id, name, help) &data__import_##id,
 #include "data/import.def"
 #undef X
 };

@@ -15,25 +15,26 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// X(name, what --help says)
+// X(foo, name, what --help says): data__make_foo
 #define KINDS(X)                                                                                                       \
-    X(affectnet, "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                                       \
-    X(affectnet8, "AffectNet 2021: faces with landmarks and labels (npy)")                                             \
-    X(affwild2, "Aff-Wild2: videos with sound, crops, the challenges' annotations")                                    \
-    X(celeba, "CelebA: aligned faces with attributes, identities, boxes (txt)")                                        \
-    X(expw, "ExpW: one face or two a picture, boxes, expressions (lst)")                                               \
-    X(ferplus, "FER+: grey faces with the votes of ten people (CSV, PNG)")                                             \
-    X(folder, "pictures in a tree of folders, JPEG and PNG, without labels")
+    X(affectnet, "affectnet", "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                          \
+    X(affectnet8, "affectnet8", "AffectNet 2021: faces with landmarks and labels (npy)")                               \
+    X(affwild2, "affwild2", "Aff-Wild2: videos with sound, crops, the challenges' annotations")                        \
+    X(casia_webface, "casia-webface", "CASIA-WebFace: RecordIO and folders of the same faces")                         \
+    X(celeba, "celeba", "CelebA: aligned faces with attributes, identities, boxes (txt)")                              \
+    X(expw, "expw", "ExpW: one face or two a picture, boxes, expressions (lst)")                                       \
+    X(ferplus, "ferplus", "FER+: grey faces with the votes of ten people (CSV, PNG)")                                  \
+    X(folder, "folder", "pictures in a tree of folders, JPEG and PNG, without labels")
 
 const data_synth_kind data_synth_kinds[] = {
-#define ROW(name, help) {#name, help},
+#define ROW(id, name, help) {name, help},
     KINDS(ROW)
 #undef ROW
         {0}};
 
 typedef mn_err (*maker)(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 static const maker makers[] = {
-#define ROW(name, help) data__make_##name,
+#define ROW(id, name, help) data__make_##id,
     KINDS(ROW)
 #undef ROW
 };

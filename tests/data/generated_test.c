@@ -558,3 +558,102 @@ Test(generated, ferplus)
     }
     support_remove(p.top);
 }
+
+// CASIA-WebFace: the folders are the truth; in records, some pictures have a comment of 10 bytes behind their first two.
+static void check_casia(const place *p, const char *out, int records, int64_t pictures)
+{
+    data_folder *f;
+    int64_t at = 0, commented = 0;
+    int person = 0;
+    must(data_folder_open(&f, out, "train", 0, "image"));
+    cr_assert_eq(data_folder_count(f), pictures);
+    for (; at < pictures; person++)
+        for (int k = 1; at < pictures; k++, at++) {
+            static unsigned char have[1 << 20];
+            char path[900], name[100];
+            int64_t r;
+            size_t n, size;
+            const data_shard *s = data_folder_at(f, at, &r);
+            snprintf(name, sizeof(name), "%07d/%03d.jpg", person * 3 + 45, k);
+            snprintf(path, sizeof(path), "%s/CASIA-WebFace/%s", p->src, name);
+            if (!file_exists(path)) break;
+            if (records) snprintf(name, sizeof(name), "%lld", (long long)at + 1);
+            cr_assert_str_eq(data_shard_name(s, r), name);
+            cr_assert(data_shard_index(s)->identity[r] == person && data_shard_index(s)->mask[r] == DATA_HAS_IDENTITY);
+            unsigned char *want = support_read(path, &size);
+            must(data_shard_read(s, r, have, sizeof(have), &n));
+            if (have[3] == 0xfe) {
+                cr_assert(records && memcmp(have + 2, "\xff\xfe\0\x08mn\x0a\x23\xd7\xce", 10) == 0);
+                memmove(have + 2, have + 12, n - 12);
+                n -= 10;
+                commented++;
+            }
+            cr_assert(n == size && memcmp(have, want, n) == 0, "%s", name);
+            free(want);
+        }
+    cr_assert(person > 5 && (commented > 5) == records);
+    data_folder_close(f);
+}
+
+Test(generated, casia_webface)
+{
+    json_t *report;
+    place p = import_generated("casia-webface", &report); // finds train.rec; its last picture is cut off
+    cr_assert(number(report, "records") == 59 && number(report, "rejected") == 1);
+    cr_assert_eq(number(json_object_get(report, "rejects"), "damaged or cut off"), 1);
+    json_decref(report);
+    check_casia(&p, p.out, 1, 59);
+    char src[700], out[700];
+    snprintf(src, sizeof(src), "%s/CASIA-WebFace", p.src);
+    snprintf(out, sizeof(out), "%s-folders", p.out);
+    data_import_cfg cfg = {.kind = "casia-webface", .src = src, .out = out};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(number(r.json, "records") == 60 && number(r.json, "rejected") == 0);
+    data_import_report_free(&r);
+    check_casia(&p, out, 0, 60);
+    support_remove(p.top);
+}
+
+// One line twice, three that are wrong, one that is not there; the head of a record damaged; the last one is cut off.
+Test(generated, casia_webface_damaged)
+{
+    place p = {.top = support_folder()};
+    snprintf(p.corpora, sizeof(p.corpora), "%s/corpora", p.top);
+    mn_log_level(MN_WARN);
+    data_synth_cfg synth = synth_config(&p, "casia-webface");
+    must(data_synth(&synth, NULL));
+    char index[800], records[800], src[700], out[700], *line;
+    snprintf(src, sizeof(src), "%s/casia-webface/faces_webface", p.corpora);
+    snprintf(index, sizeof(index), "%s/train.idx", src);
+    snprintf(records, sizeof(records), "%s/train.rec", src);
+    snprintf(out, sizeof(out), "%s/shards", p.top);
+    static char text[1 << 16];
+    size_t size;
+    char *old = (char *)support_read(index, &size), *end = old + size, *fifth = NULL;
+    int64_t seventh = -1;
+    size_t n = 0;
+    for (line = old; line < end; line = strchr(line, '\n') + 1) {
+        size_t length = (size_t)(strchr(line, '\n') + 1 - line);
+        if (atoi(line) == 5) fifth = line;
+        if (atoi(line) == 7) seventh = atoll(strchr(line, '\t'));
+        for (int k = 0; k < (line == fifth ? 0 : atoi(line) == 3 ? 2 : 1); k++, n += length)
+            memcpy(text + n, line, length);
+    }
+    n += (size_t)snprintf(text + n, 100, "8\nx\t1\n9\t99999999\r\n");
+    support_write(index, text, n);
+    free(old);
+    FILE *f = fopen(records, "r+b");
+    cr_assert(fifth && seventh > 0 && f && fseek(f, (long)seventh, SEEK_SET) == 0 && fputc('?', f) == '?');
+    fclose(f);
+    data_import_cfg cfg = {.kind = "casia-webface", .src = src, .out = out};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    const json_t *rejects = json_object_get(r.json, "rejects");
+    cr_assert(number(r.json, "records") == 57 && number(r.json, "rejected") == 7);
+    cr_assert(number(rejects, "duplicate") == 1 && number(rejects, "damaged or cut off") == 2);
+    cr_assert(number(rejects, "wrong number of columns") == 1 && number(rejects, "not a number") == 1);
+    cr_assert(number(rejects, "label out of range") == 1 && number(rejects, "unusable list") == 1);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}

@@ -718,8 +718,9 @@ Test(import, missing_parts_are_named)
 {
     place p = make_place();
     data_import_report r;
-    static const char *const kind[] = {"celeba", "affectnet", "affectnet8", "expw", "ferplus", "folder"};
-    for (int k = 0; k < 6; k++) {
+    static const char *const kind[] = {"celeba", "affectnet", "affectnet8", "casia-webface",
+                                       "expw",   "ferplus",   "folder"};
+    for (int k = 0; k < 7; k++) {
         data_import_cfg cfg = config(&p, kind[k]);
         cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", kind[k]);
         cr_assert(access(p.out, F_OK) != 0);
