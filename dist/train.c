@@ -555,6 +555,8 @@ static void finish(loop *l)
 {
     dist_progress_close(l->progress);
     data_loader_close(l->loader);
+    // After an error the phase is still that of its step, whose deadline is not for a save.
+    if (l->ckpt) dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
     if (wait_for_save(l) != MN_OK) mn_warn("the last checkpoint was not written: %s", mn_errmsg());
     dist_ckpt_close(l->ckpt);
     dist_buckets_free(l->buckets);
