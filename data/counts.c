@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPLITS = 4, BINS = 20, ATTRS = 40 };
+enum { SPLITS = 4, BINS = 20, ATTRS = 40, DECADES = 12 };
 
 typedef struct split_counts {
     int64_t records, pictures, videos, sounds, bytes, audio_bytes;
@@ -14,11 +14,12 @@ typedef struct split_counts {
     int64_t va_valid[2], va_bins[2][BINS]; // equal bins over [-1, 1]
     double va_sum[2], va_squares[2];
     int64_t attr_valid[ATTRS], attr_set[ATTRS], identified;
+    int64_t ages[DECADES], genders[2]; // the last decade and all after it; female, male
 } split_counts;
 
 struct data_counts {
     split_counts split[SPLITS];
-    int has_expr, has_au, has_va, has_attr, has_identity, has_video, has_audio;
+    int has_expr, has_au, has_va, has_attr, has_age, has_gender, has_identity, has_video, has_audio;
 };
 
 data_counts *data_counts_new(void)
@@ -55,6 +56,8 @@ static void add_record(data_counts *c, const data_index *x, int64_t r, const int
             any->attr_valid[a]++;
             any->attr_set[a] += x->attr[r * ATTRS + a] > 0;
         }
+    if (x->age && x->age[r] >= 0) any->ages[x->age[r] < 10 * DECADES ? (int)(x->age[r] / 10) : DECADES - 1]++;
+    if (x->gender && (x->gender[r] & ~1) == 0) any->genders[x->gender[r]]++;
     if (x->expr && x->expr[r] >= 0 && x->expr[r] < DATA_EXPRESSIONS) c->split[split[DATA_EXPR]].expr[x->expr[r]]++;
     if (x->au)
         for (int a = 0; a < DATA_AUS; a++) {
@@ -98,6 +101,8 @@ void data_counts_add(data_counts *c, const data_shard *s)
     c->has_au |= x->au != NULL;
     c->has_va |= x->va != NULL;
     c->has_attr |= x->attr != NULL;
+    c->has_age |= x->age != NULL;
+    c->has_gender |= x->gender != NULL;
     c->has_identity |= x->identity != NULL;
     c->has_video |= x->video != NULL;
     for (int64_t r = 0; r < x->n; r++) {
@@ -158,6 +163,8 @@ static json_t *split_json(const data_counts *c, const split_counts *k)
         put(o, "valence", va_json(k, 0));
         put(o, "arousal", va_json(k, 1));
     }
+    if (c->has_age) put(o, "age_decades", array(k->ages, DECADES));
+    if (c->has_gender) put(o, "gender", array(k->genders, 2));
     if (c->has_attr) {
         put(o, "attr_valid", array(k->attr_valid, ATTRS));
         put(o, "attr_set", array(k->attr_set, ATTRS));

@@ -234,6 +234,24 @@ static int64_t sum_of(const json_t *array)
     return sum;
 }
 
+static void print_people(const json_t *split, FILE *to)
+{
+    static const char *const gender[] = {"female", "male"};
+    const json_t *ages = json_object_get(split, "age_decades"), *genders = json_object_get(split, "gender");
+    int64_t sum = sum_of(ages);
+    if (sum) fprintf(to, "  age: %lld\n", (long long)sum);
+    for (size_t i = 0; sum && i < json_array_size(ages); i++) {
+        char name[32];
+        (void)snprintf(name, sizeof(name), "from %zu", 10 * i);
+        if (json_integer_value(json_array_get(ages, i)))
+            print_share(to, name, json_integer_value(json_array_get(ages, i)), sum);
+    }
+    sum = sum_of(genders);
+    if (sum) fprintf(to, "  gender: %lld\n", (long long)sum);
+    for (size_t i = 0; sum && i < 2; i++)
+        print_share(to, gender[i], json_integer_value(json_array_get(genders, i)), sum);
+}
+
 // Of each kind of label, if there is one at all in this split.
 static void print_labels(const json_t *split, FILE *to)
 {
@@ -249,6 +267,7 @@ static void print_labels(const json_t *split, FILE *to)
     for (size_t i = 0; sum && i < DATA_AUS; i++)
         print_share(to, data_au[i], json_integer_value(json_array_get(active, i)),
                     json_integer_value(json_array_get(valid, i)));
+    print_people(split, to);
     if (number(valence, "valid") + number(arousal, "valid") == 0) return;
     fprintf(to, "  valence and arousal:\n");
     print_affect(split, "valence", to);

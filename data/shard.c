@@ -183,6 +183,8 @@ static void fill_index(data_shard *s)
         .identity = c[DATA__IDENTITY],
         .attr = c[DATA__ATTR],
         .votes = c[DATA__VOTES],
+        .age = c[DATA__AGE],
+        .gender = c[DATA__GENDER],
         .box = c[DATA__BOX],
         .original = c[DATA__ORIGINAL],
         .video = c[DATA__VIDEO],

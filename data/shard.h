@@ -65,6 +65,8 @@ typedef struct data_index {
     const int32_t *identity;    // (n)
     const int8_t *attr;         // (n, 40)
     const uint8_t *votes;     // (n, 10): neutral happiness surprise sadness anger disgust fear contempt unknown no-face
+    const float *age;         // (n): years, NaN none
+    const int8_t *gender;     // (n): 0 female, 1 male, -1 none
     const float *box;         // (n, 4): x, y, width, height of the face in the source picture, NaN unknown
     const uint64_t *original; // (n): XXH3-64 of the source file where the record was encoded anew
     const int32_t *video;     // (n): row of the video table, -1 none
@@ -139,6 +141,8 @@ typedef struct data_record {
     int32_t identity;
     const int8_t *attr;   // (40) or NULL
     const uint8_t *votes; // (10) or NULL
+    float age;            // years, NaN none; of a dataset that has ages
+    int8_t gender;        // 0 female, 1 male, -1 none
     const float *box;     // (4) or NULL
     uint64_t original;
     int32_t video, frame;
@@ -150,7 +154,8 @@ typedef struct data_writer_cfg {
     const char *dir, *dataset, *split, *stream, *importer, *options_json;
     const char *source; // digest of the source lists, NULL: unknown
     int index, count;   // of the shard
-    int has_expr, has_au, has_va, has_identity, has_attr, has_votes, has_box, has_original, has_video;
+    int has_expr, has_au, has_va, has_identity, has_attr, has_votes, has_age, has_gender, has_box, has_original;
+    int has_video;
 } data_writer_cfg;
 MN_MUST_CHECK mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg);
 MN_MUST_CHECK mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row); // its records follow

@@ -27,6 +27,8 @@ typedef enum data__rows { DATA__RECORDS, DATA__BOUNDS, DATA__VIDEOS, DATA__STRIN
     X(IDENTITY, "label/identity", I32, 1, RECORDS, 0)                                                                  \
     X(ATTR, "label/attr", I8, 40, RECORDS, 0)                                                                          \
     X(VOTES, "label/votes", U8, DATA_VOTES, RECORDS, 0)                                                                \
+    X(AGE, "label/age", F32, 1, RECORDS, 0)                                                                            \
+    X(GENDER, "label/gender", I8, 1, RECORDS, 0)                                                                       \
     X(BOX, "label/box", F32, 4, RECORDS, 0)                                                                            \
     X(ORIGINAL, "image/original_xxh3", U64, 1, RECORDS, 0)                                                             \
     X(VIDEO, "key/video", I32, 1, RECORDS, 0)                                                                          \

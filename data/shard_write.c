@@ -82,7 +82,8 @@ static void start_columns(data_writer *w)
         int has = data__column[i].required || (video && c->has_video) || (i == DATA__EXPR && c->has_expr) ||
                   (i == DATA__AU && c->has_au) || (i == DATA__VA && c->has_va) ||
                   (i == DATA__IDENTITY && c->has_identity) || (i == DATA__ATTR && c->has_attr) ||
-                  (i == DATA__VOTES && c->has_votes) || (i == DATA__BOX && c->has_box) ||
+                  (i == DATA__VOTES && c->has_votes) || (i == DATA__AGE && c->has_age) ||
+                  (i == DATA__GENDER && c->has_gender) || (i == DATA__BOX && c->has_box) ||
                   (i == DATA__ORIGINAL && c->has_original);
         if (has && !w->columns.values[i]) (void)push(w, (data__column_id)i, 0); // there, with no rows yet
     }
@@ -230,6 +231,8 @@ static void push_labels(data_writer *w, const data_record *r)
         else
             memset(votes, 0, DATA_VOTES);
     }
+    if (c->has_age) PUSH(w, DATA__AGE, float, r->age);
+    if (c->has_gender) PUSH(w, DATA__GENDER, int8_t, r->gender);
     if (c->has_box) {
         float *box = push(w, DATA__BOX, 1);
         for (int k = 0; k < 4; k++)

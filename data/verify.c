@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { PROBLEMS_MOST = 1000, THREADS_MOST = 64, ATTRS = 40 };
+enum { PROBLEMS_MOST = 1000, THREADS_MOST = 64, ATTRS = 40, AGE_MOST = 150 };
 
 typedef struct work {
     const char *dir;
@@ -77,6 +77,8 @@ static const char *bad_label(const data_index *x, int64_t i)
         if (x->attr[i * ATTRS + a] < -1 || x->attr[i * ATTRS + a] > 1) return "an attribute is out of range";
     for (int k = 0; x->votes && k < DATA_VOTES; k++)
         if (x->votes[i * DATA_VOTES + k] > 10) return "a count of votes is out of range";
+    if (x->age && !isnan(x->age[i]) && !(x->age[i] >= 0 && x->age[i] <= AGE_MOST)) return "its age is out of range";
+    if (x->gender && (x->gender[i] < -1 || x->gender[i] > 1)) return "its gender is out of range";
     return NULL;
 }
 

@@ -11,7 +11,8 @@
 #include "data/shard.h"
 #include "data/shard_seal.h"
 
-// Why something was not imported. X(name, text, what it counts against: PICTURE or ROW)
+// Why something was not imported. X(name, text, what it counts against: PICTURE, ROW, or NEITHER where the dataset itself says so,
+// which is no fault of this copy and does not fail an import)
 #define DATA__REASONS(X)                                                                                               \
     X(MISSING, "missing file", PICTURE)                                                                                \
     X(UNREADABLE, "unreadable file", PICTURE)                                                                          \
@@ -24,7 +25,7 @@
     X(NAME, "name is no frame number", PICTURE)                                                                        \
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
     X(BOX, "face box outside of the picture", PICTURE)                                                                 \
-    X(NO_FACE, "no face", ROW)                                                                                         \
+    X(NO_FACE, "no face", NEITHER)                                                                                     \
     X(UNLISTED, "in no partition", ROW)                                                                                \
     X(COLUMNS, "wrong number of columns", ROW)                                                                         \
     X(NUMBER, "not a number", ROW)                                                                                     \

@@ -21,16 +21,13 @@ static const char *const note_text[] = {
 #undef NOTE_TEXT
 };
 
-int data__reason_is_row(data__reason r)
-{
-    enum { PICTURE, ROW };
-    static const char of_row[] = {
-#define REASON_OF(name, text, of) of == ROW,
-        DATA__REASONS(REASON_OF)
+// What each counts against.
+enum { PICTURE, ROW, NEITHER };
+static const char reason_of[] = {
+#define REASON_OF(name, text, of) of,
+    DATA__REASONS(REASON_OF)
 #undef REASON_OF
-    };
-    return of_row[r];
-}
+};
 
 static void append(data__import *im, const char *text, size_t n)
 {
@@ -106,12 +103,12 @@ int64_t data__tally_rejected(const data__tally *t)
 
 double data__tally_share(const data__tally *t)
 {
-    int64_t rejected[2] = {0, 0};
+    int64_t rejected[NEITHER + 1] = {0};
     for (int i = 0; i < DATA__REASON_COUNT; i++)
-        rejected[data__reason_is_row((data__reason)i)] += t->rejects[i];
-    double pictures = (double)(t->pictures + rejected[0]), rows = (double)t->rows;
-    double a = pictures > 0 ? (double)rejected[0] / pictures : 0;
-    double b = rows > 0 ? (double)rejected[1] / rows : rejected[1] > 0;
+        rejected[(int)reason_of[i]] += t->rejects[i];
+    double pictures = (double)(t->pictures + rejected[PICTURE]), rows = (double)t->rows;
+    double a = pictures > 0 ? (double)rejected[PICTURE] / pictures : 0;
+    double b = rows > 0 ? (double)rejected[ROW] / rows : rejected[ROW] > 0;
     return a > b ? a : b;
 }
 

@@ -186,8 +186,8 @@ static mn_err make_shard(data__job *j, const data__group *g, int k, int64_t begi
     cfg.count = g->n_shards;
     cfg.has_original = im->cfg->size > 0;
     if (strcmp(g->stream, "audio") == 0)
-        cfg.has_expr = cfg.has_au = cfg.has_va = cfg.has_identity = cfg.has_attr = cfg.has_votes = cfg.has_box =
-            cfg.has_original = 0;
+        cfg.has_expr = cfg.has_au = cfg.has_va = cfg.has_identity = cfg.has_attr = cfg.has_votes = cfg.has_age =
+            cfg.has_gender = cfg.has_box = cfg.has_original = 0;
     im->tally = &tally;
     im->listing_size = 0;
     MN_TRY(data_writer_open(&w, &cfg));

@@ -42,8 +42,7 @@ MN_MUST_CHECK mn_err data__sidecar_write(const char *dir, const char *shard, con
 MN_MUST_CHECK mn_err data__sidecar_read(const char *dir, const char *shard, const char *source, data__tally *tally,
                                         char **listing, int *found);
 
-int data__reason_is_row(data__reason r);
-// Share of what was rejected, the larger of pictures and rows.
+// Share of what was rejected, the larger of pictures and rows; what the dataset itself leaves out does not count.
 double data__tally_share(const data__tally *t);
 int64_t data__tally_rejected(const data__tally *t);
 

@@ -156,6 +156,15 @@ static void earlier(data_record *r)
     r->t_us = -1;
 }
 
+static void wrong_age(data_record *r)
+{
+    r->age = -3;
+}
+static void wrong_gender(data_record *r)
+{
+    r->gender = 2;
+}
+
 static void spoiled_shard(const char *dir, spoil spoil_record)
 {
     data_writer *w;
@@ -170,6 +179,8 @@ static void spoiled_shard(const char *dir, spoil spoil_record)
                                                  .has_expr = 1,
                                                  .has_au = 1,
                                                  .has_va = 1,
+                                                 .has_age = 1,
+                                                 .has_gender = 1,
                                                  .has_video = 1}));
     must(data_writer_video(w, &row, &video));
     for (int i = 0; i < 2; i++) {
@@ -200,6 +211,8 @@ Test(verify, every_contradiction_is_named)
                {no_codec, "codec"},
                {wrong_orientation, "orientation"},
                {same_frame, "frame number is not larger"},
+               {wrong_age, "age is out of range"},
+               {wrong_gender, "gender is out of range"},
                {earlier, "before that of the frame before"}};
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
         char *dir = support_folder(), path[600];
