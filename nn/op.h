@@ -22,8 +22,9 @@ typedef struct nn_call {
     unsigned acc;                 // bit i: add into din[i], else overwrite every element of it
     void *work;                   // node->work_bytes, 64-byte aligned, contents undefined at entry
     const nn_node *node;
-    const nn_tick *tick;
-    uint64_t seed; // of the graph
+    const nn_tick *tick; // in the memory of the device
+    void *stream;        // of a GPU (cudaStream_t): kernels are put there, in order; CPU: NULL
+    uint64_t seed;       // of the graph
 } nn_call;
 
 typedef mn_err nn_kernel(const nn_call *c);

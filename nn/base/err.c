@@ -72,7 +72,7 @@ int mn_exit_code(mn_err e)
     return 70;
 }
 
-_Noreturn void mn_assert_failed(const char *file, int line, const char *condition)
+void mn_assert_failed(const char *file, int line, const char *condition)
 {
     fprintf(stderr, "mien: %s:%d: broken promise: %s\n", file, line, condition);
     abort();

@@ -39,6 +39,7 @@ typedef enum mn_err {
 
 #define MN_MUST_CHECK __attribute__((warn_unused_result))
 #define MN_PRINTF(text, first) __attribute__((format(printf, text, first)))
+#define MN_NORETURN __attribute__((noreturn)) // C++ reads this header too (CUDA) and has no _Noreturn
 
 // Records a message on this thread and returns e.
 mn_err mn_fail(mn_err e, const char *format, ...) MN_PRINTF(2, 3);
@@ -63,7 +64,7 @@ int mn_exit_code(mn_err e);
     } while (0)
 
 // A broken promise of the caller: prints file and line and aborts. Stays in release builds.
-_Noreturn void mn_assert_failed(const char *file, int line, const char *condition);
+MN_NORETURN void mn_assert_failed(const char *file, int line, const char *condition);
 #define mn_assert(condition)                                                                                           \
     do {                                                                                                               \
         if (!(condition)) mn_assert_failed(__FILE__, __LINE__, #condition);                                            \

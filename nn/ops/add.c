@@ -1,10 +1,7 @@
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/rows.h"
-
-typedef struct add_attr {
-    float a, b;
-} add_attr;
 
 MN_SIMD static void add_row(const float *restrict x, const float *restrict y, float *restrict z, int64_t n,
                             const void *attr)

@@ -7,6 +7,7 @@
 #include "nn/base/mem.h"
 #include "nn/base/rng.h"
 #include "nn/op.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/head.h"
 #include "nn/ops/rows.h"
 
@@ -16,11 +17,6 @@
 
 enum { Q, KV, VALID };
 enum { QUERIES = 48 }; // of a block
-
-typedef struct attention_attr {
-    int64_t heads;
-    double drop;
-} attention_attr;
 
 typedef struct state {
     int64_t rows, heads, size, channels, queries, keys;

@@ -4,6 +4,7 @@
 // Rows of weight 0 do not exist: they are not read, come out as 0 and get no gradient.
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/rows.h"
 
 #include <math.h>
@@ -120,10 +121,6 @@ const nn_op nn_op_batch_stats = {
 };
 
 // --- batch_norm: in [x, weight, gain, bias, running mean, running var, sums], out [y, (mean, 1 / std) (2, C)] -------
-
-typedef struct batch_norm_attr {
-    float eps, momentum;
-} batch_norm_attr;
 
 enum { X, WEIGHT, GAIN, BIAS, RUNNING_MEAN, RUNNING_VAR, SUMS };
 

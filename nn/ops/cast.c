@@ -1,12 +1,9 @@
 #include "nn/ops.h"
 
 #include "nn/op.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/convert.h"
 #include "nn/ops/rows.h"
-
-typedef struct cast_attr {
-    int64_t to; // mn_dtype
-} cast_attr;
 
 static mn_err forward(const nn_call *c)
 {

@@ -5,13 +5,10 @@
 // Sums, for each column: [w, w x, w y, w x^2, w y^2, w x y]. They are taken about 0, because targets lie in [-1, 1].
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/loss.h"
 
 enum { SUMS = 6 };
-
-typedef struct ccc_attr {
-    int64_t sample;
-} ccc_attr;
 
 typedef struct agreement {
     double n, mean_x, mean_y, distance, ccc; // distance: D above, 0 when both sides are constant and equal

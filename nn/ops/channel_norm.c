@@ -3,14 +3,11 @@
 // time is cut into blocks, each keeps a running mean and sum of squared deviations, and these are merged in order.
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/rows.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct channel_norm_attr {
-    float eps;
-} channel_norm_attr;
 
 // Frames that are summed in f32 before the sums go to f64.
 enum { RUN = 128 };

@@ -3,16 +3,13 @@
 #include "nn/base/mem.h"
 #include "nn/onednn.h"
 #include "nn/op.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/convert.h"
 #include "nn/ops/rows.h"
 
 #include <stdlib.h>
 
 enum { X, WEIGHT, BIAS };
-
-typedef struct conv_attr {
-    int64_t out, kernel, stride, pad, groups, drop_last;
-} conv_attr;
 
 // The library overwrites what it makes; what cannot go where it belongs at once goes through the workspace: a gradient
 // that is added to, a weight gradient that is not f32, a bias gradient nobody asked for.

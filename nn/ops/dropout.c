@@ -2,11 +2,8 @@
 #include "nn/ops.h"
 
 #include "nn/base/rng.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/rows.h"
-
-typedef struct dropout_attr {
-    float p;
-} dropout_attr;
 
 // Keeps element i when the uniform number made of u[i] is at least p.
 MN_SIMD static void drop_row(const float *restrict x, const uint32_t *restrict u, float p, float *restrict y, int64_t n)

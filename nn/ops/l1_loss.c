@@ -2,14 +2,11 @@
 // patch mask spread to pixels, one channel. Only masked patches are read. Sums: [sum |x - x_hat| M w, sum M w].
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/loss.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct l1_attr {
-    int64_t cell, patch; // pixels on a side of what one token of pred describes, and of what one mask entry covers
-} l1_attr;
 
 enum { PRED, IMAGE, MASK, WEIGHT, GLOBAL };
 

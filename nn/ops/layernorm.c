@@ -2,16 +2,13 @@
 // f32; backward needs only those, the normalised input and the gain.
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/math.h"
 #include "nn/ops/residual.h"
 #include "nn/ops/rows.h"
 
 #include <math.h>
 #include <string.h>
-
-typedef struct layernorm_attr {
-    float eps, drop;
-} layernorm_attr;
 
 // y = (x - mean) / sqrt(var + eps) * gain + bias; stats = (mean, 1 / sqrt(var + eps)). Two passes: no cancellation.
 static inline void normalise(mn_dtype t, const void *restrict x, const float *restrict gain, const float *restrict bias,

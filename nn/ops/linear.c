@@ -5,6 +5,7 @@
 #include "nn/base/mem.h"
 #include "nn/onednn.h"
 #include "nn/op.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/gelu.h"
 #include "nn/ops/math.h"
 #include "nn/ops/rows.h"
@@ -13,11 +14,6 @@
 #include <string.h>
 
 enum { X, WEIGHT, BIAS };
-
-typedef struct linear_attr {
-    int64_t out;
-    int64_t act; // nn_act
-} linear_attr;
 
 typedef struct state {
     nn__gemm *forward, *d_x, *d_weight;

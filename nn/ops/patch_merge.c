@@ -1,12 +1,9 @@
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/rows.h"
 
 #include <string.h>
-
-typedef struct patch_merge_attr {
-    int64_t height, width;
-} patch_merge_attr;
 
 // First element, in the input, of quarter q of merged token m: quarters in the order (row, column) (0,0), (1,0), (0,1),
 // (1,1) of the paper's code.

@@ -1,11 +1,7 @@
 #include "nn/ops.h"
 
+#include "nn/ops/attr.h"
 #include "nn/ops/rows.h"
-
-typedef struct patchify_attr {
-    int64_t p;
-    int64_t dtype; // of the output
-} patchify_attr;
 
 // p rows of pixels and the row of patches made of them hold the same elements in another order:
 // pixels (p, W, ch), patches (W / p, ch, p, p).

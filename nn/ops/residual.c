@@ -1,12 +1,9 @@
 #include "nn/ops.h"
 
 #include "nn/base/rng.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/residual.h"
 #include "nn/ops/rows.h"
-
-typedef struct residual_attr {
-    float drop;
-} residual_attr;
 
 float nn__drop_path(const nn_call *c, float drop, int64_t b)
 {

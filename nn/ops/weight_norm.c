@@ -4,6 +4,7 @@
 #include "nn/ops.h"
 
 #include "nn/op.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/math.h"
 #include "nn/ops/rows.h"
 
@@ -12,10 +13,6 @@
 
 enum { V, G };
 enum { MAX_KERNEL = 1024 };
-
-typedef struct weight_norm_attr {
-    int64_t type; // mn_dtype of w
-} weight_norm_attr;
 
 // sum += a b, one row of taps.
 MN_SIMD static void dot_row(const void *a, mn_dtype t, int64_t at, const float *restrict b, int64_t n,

@@ -6,6 +6,7 @@
 
 #include "nn/base/mem.h"
 #include "nn/op.h"
+#include "nn/ops/attr.h"
 #include "nn/ops/head.h"
 #include "nn/ops/math.h"
 #include "nn/ops/rows.h"
@@ -16,10 +17,6 @@
 #include <string.h>
 
 enum { QKV, TABLE };
-
-typedef struct window_attr {
-    int64_t height, width, heads, window, shift;
-} window_attr;
 
 // What every kernel call needs, made once.
 typedef struct state {

@@ -1,0 +1,491 @@
+// Streams, events and captured graphs. See cuda_runtime.h.
+//
+// Nothing runs when it is put into a stream; it runs when something waits for it, and then only what that needs. So work
+// that should have been ordered by an event and is not runs in the wrong order here, every time; a host buffer that is
+// reused too early is copied with its new contents.
+#include <cuda_runtime.h>
+
+#include <deque>
+#include <map>
+#include <stdio.h>
+#include <stdlib.h>
+#include <vector>
+
+enum op_kind { WORK, RECORD, WAIT };
+
+struct op {
+    op_kind kind;
+    const char *name;
+    std::function<void()> work;
+    cuda_port_event *event;
+    uint64_t version; // of the event
+};
+
+struct cuda_port_event {
+    uint64_t version = 0;                           // of the last record
+    std::map<uint64_t, cuda_port_stream *> pending; // where versions that have not happened yet will
+    cuda_port_graph *capture = NULL;                // that the last record belongs to
+    cuda_port_stream *captured_on = NULL;
+    uint64_t captured_after = 0; // operations of that stream
+};
+
+struct cuda_port_stream {
+    std::deque<op> queue;
+    cuda_port_graph *capture = NULL;
+    uint64_t captured = 0, joined = 0; // operations captured, and how many of them another stream waits for
+};
+
+struct cuda_port_graph {
+    cuda_port_stream *origin;
+    std::map<cuda_port_stream *, std::deque<op>> queue;
+};
+
+static std::vector<cuda_port_stream *> streams;
+static cuda_port_stream legacy; // the stream 0
+static cuda_port_graph *capturing;
+static cudaError_t last_error;
+
+static cudaError_t fail(cudaError_t e)
+{
+    last_error = e;
+    return e;
+}
+
+static void stuck(const char *what)
+{
+    fprintf(stderr, "CUDA port: %s\n", what);
+    abort();
+}
+
+typedef std::map<cuda_port_stream *, std::deque<op>> queues;
+
+// Runs a list up to its end, or up to version `until` of an event; what it waits for runs first. `done` is told of every
+// record, `where` says in which list a version lies.
+struct runner {
+    std::function<std::deque<op> &(cuda_port_stream *)> list;
+    std::function<bool(cuda_port_event *, uint64_t)> happened;
+    std::function<cuda_port_stream *(cuda_port_event *, uint64_t)> where;
+    std::function<void(cuda_port_event *, uint64_t)> record;
+    int depth = 0;
+
+    void run(cuda_port_stream *s, cuda_port_event *until, uint64_t version)
+    {
+        if (++depth > 64) stuck("streams wait for each other in a circle");
+        while (!list(s).empty() && !(until && happened(until, version))) {
+            op o = list(s).front();
+            if (o.kind == WAIT && !happened(o.event, o.version)) {
+                run(where(o.event, o.version), o.event, o.version);
+                if (!happened(o.event, o.version)) stuck("a stream waits for an event that never comes");
+            }
+            list(s).pop_front();
+            if (o.kind == WORK) o.work();
+            if (o.kind == RECORD) record(o.event, o.version);
+        }
+        depth--;
+    }
+};
+
+static runner live()
+{
+    return {.list = [](cuda_port_stream *s) -> std::deque<op> & { return s->queue; },
+            .happened = [](cuda_port_event *e, uint64_t v) { return e->pending.count(v) == 0; },
+            .where = [](cuda_port_event *e, uint64_t v) { return e->pending[v]; },
+            .record = [](cuda_port_event *e, uint64_t v) { e->pending.erase(v); }};
+}
+
+static void run_all(cuda_port_stream *s)
+{
+    live().run(s, NULL, 0);
+}
+
+static void run_everything()
+{
+    for (size_t i = streams.size(); i-- > 0;) // the newest first: the least likely order on a device
+        run_all(streams[i]);
+    run_all(&legacy);
+}
+
+static void run_graph(cuda_port_graph *g)
+{
+    queues left = g->queue;
+    std::map<std::pair<cuda_port_event *, uint64_t>, cuda_port_stream *> pending;
+    for (auto &q : left)
+        for (op &o : q.second)
+            if (o.kind == RECORD) pending[{o.event, o.version}] = q.first;
+    runner r = {.list = [&](cuda_port_stream *s) -> std::deque<op> & { return left[s]; },
+                .happened =
+                    [&](cuda_port_event *e, uint64_t v) {
+                        return pending.count({e, v}) == 0;
+                    },
+                .where =
+                    [&](cuda_port_event *e, uint64_t v) {
+                        return pending[{e, v}];
+                    },
+                .record =
+                    [&](cuda_port_event *e, uint64_t v) {
+                        pending.erase({e, v});
+                    }};
+    r.run(g->origin, NULL, 0);
+    for (auto &q : left) // joined, so only records that nobody waits for can be left
+        r.run(q.first, NULL, 0);
+}
+
+static cuda_port_stream *of(cudaStream_t s)
+{
+    return s ? s : &legacy;
+}
+
+static void put(cuda_port_stream *s, op o)
+{
+    if (s->capture) {
+        s->capture->queue[s].push_back(o);
+        s->captured++;
+        return;
+    }
+    if (capturing && s == &legacy) {
+        fail(cudaErrorStreamCaptureUnsupported);
+        return;
+    }
+    if (s == &legacy) run_everything();
+    s->queue.push_back(o);
+    if (s == &legacy) run_all(s);
+}
+
+void cuda_port_enqueue(cudaStream_t s, const char *name, std::function<void()> work)
+{
+    put(of(s), {WORK, name, work, NULL, 0});
+}
+
+// --- errors, device ---
+cudaError_t cudaGetLastError()
+{
+    cudaError_t e = last_error;
+    last_error = cudaSuccess;
+    return e;
+}
+
+cudaError_t cudaPeekAtLastError()
+{
+    return last_error;
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+    switch (e) {
+    case cudaSuccess:
+        return "no error";
+    case cudaErrorMemoryAllocation:
+        return "out of memory";
+    case cudaErrorNotReady:
+        return "device not ready";
+    case cudaErrorStreamCaptureUnsupported:
+        return "operation not permitted when stream is capturing";
+    default:
+        return "invalid argument";
+    }
+}
+
+static int number_of(const char *variable, int otherwise)
+{
+    const char *text = getenv(variable);
+    return text ? atoi(text) : otherwise;
+}
+
+cudaError_t cudaDriverGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *version)
+{
+    *version = 13000;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+    *n = number_of("CUDA_PORT_DEVICES", 1);
+    return *n > 0 ? cudaSuccess : fail((cudaError_t)35); // as without a driver
+}
+
+static int current_device;
+cudaError_t cudaSetDevice(int device)
+{
+    current_device = device;
+    return device >= 0 && device < number_of("CUDA_PORT_DEVICES", 1) ? cudaSuccess : fail(cudaErrorInvalidValue);
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+    *device = current_device;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
+{
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "CPU port");
+    p->totalGlobalMem = (size_t)number_of("CUDA_PORT_MEMORY_MB", 8192) << 20;
+    p->sharedMemPerBlockOptin = 227 * 1024;
+    p->major = 9;
+    p->multiProcessorCount = 4;
+    p->l2CacheSize = 50 << 20;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceCanAccessPeer(int *can, int, int)
+{
+    *can = 1;
+    return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
+{
+    snprintf(text, (size_t)size, "0000:%02x:00.0", device);
+    return cudaSuccess;
+}
+
+// --- memory ---
+static std::map<void *, size_t> allocated;
+static size_t in_use;
+
+cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
+{
+    *total = (size_t)number_of("CUDA_PORT_MEMORY_MB", 8192) << 20;
+    *free_bytes = *total - in_use;
+    return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **p, size_t bytes)
+{
+    size_t free_bytes, total;
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    cudaMemGetInfo(&free_bytes, &total);
+    *p = NULL;
+    if (bytes > free_bytes) return fail(cudaErrorMemoryAllocation);
+    if (posix_memalign(p, 256, bytes ? bytes : 1) != 0) return fail(cudaErrorMemoryAllocation);
+    memset(*p, 0xff, bytes); // what a device leaves there is anything
+    allocated[*p] = bytes;
+    in_use += bytes;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFree(void *p)
+{
+    if (!p) return cudaSuccess;
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    run_everything();
+    auto at = allocated.find(p);
+    if (at == allocated.end()) return fail(cudaErrorInvalidValue);
+    in_use -= at->second;
+    allocated.erase(at);
+    free(p);
+    return cudaSuccess;
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t bytes, unsigned)
+{
+    return posix_memalign(p, 256, bytes ? bytes : 1) == 0 ? cudaSuccess : fail(cudaErrorMemoryAllocation);
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+    run_everything();
+    free(p);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t s)
+{
+    put(of(s), {WORK, "memcpy", [=] { memmove(to, from, bytes); }, NULL, 0});
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+{
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(&legacy);
+    memmove(to, from, bytes);
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemsetAsync(void *p, int byte, size_t bytes, cudaStream_t s)
+{
+    put(of(s), {WORK, "memset", [=] { memset(p, byte, bytes); }, NULL, 0});
+    return cudaSuccess;
+}
+
+cudaError_t cudaMemset(void *p, int byte, size_t bytes)
+{
+    return cudaMemsetAsync(p, byte, bytes, NULL);
+}
+
+// --- streams and events ---
+cudaError_t cudaDeviceSynchronize()
+{
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    run_everything();
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned)
+{
+    *s = new cuda_port_stream;
+    streams.push_back(*s);
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+    return cudaStreamCreateWithFlags(s, flags);
+}
+
+cudaError_t cudaDeviceGetStreamPriorityRange(int *least, int *greatest)
+{
+    *least = 0;
+    *greatest = -5;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+    run_all(s);
+    for (size_t i = 0; i < streams.size(); i++)
+        if (streams[i] == s) streams.erase(streams.begin() + (long)i);
+    delete s;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    run_all(of(s));
+    return cudaSuccess;
+}
+
+// A question does not make work go on for ever: asked often enough, it does.
+cudaError_t cudaStreamQuery(cudaStream_t s)
+{
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    if (of(s)->queue.empty()) return cudaSuccess;
+    run_all(of(s));
+    return cudaErrorNotReady;
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+    *e = new cuda_port_event;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+    run_everything();
+    delete e;
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream)
+{
+    cuda_port_stream *s = of(stream);
+    uint64_t version = ++e->version;
+    e->capture = s->capture;
+    if (s->capture) {
+        put(s, {RECORD, "record", nullptr, e, version});
+        e->captured_on = s;
+        e->captured_after = s->captured;
+        return cudaSuccess;
+    }
+    e->pending[version] = s;
+    put(s, {RECORD, "record", nullptr, e, version});
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned)
+{
+    cuda_port_stream *s = of(stream);
+    if (e->version == 0) return cudaSuccess;
+    if (e->capture) { // the stream joins the capture
+        if (!capturing) return fail(cudaErrorInvalidValue);
+        s->capture = e->capture;
+        if (s != e->captured_on && e->captured_after > e->captured_on->joined)
+            e->captured_on->joined = e->captured_after;
+    } else if (s->capture) {
+        return fail(cudaErrorStreamCaptureUnsupported); // a captured stream may not wait for work outside
+    }
+    put(s, {WAIT, "wait", nullptr, e, e->version});
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    auto at = e->pending.find(e->version);
+    if (at != e->pending.end()) live().run(at->second, e, e->version);
+    return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t e)
+{
+    if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    if (e->pending.count(e->version) == 0) return cudaSuccess;
+    cudaEventSynchronize(e);
+    return cudaErrorNotReady;
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
+{
+    *ms = 1;
+    return cudaSuccess;
+}
+
+// --- graphs ---
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, cudaStreamCaptureMode)
+{
+    if (!s || capturing) return fail(cudaErrorStreamCaptureUnsupported);
+    capturing = new cuda_port_graph;
+    capturing->origin = s;
+    s->capture = capturing;
+    s->captured = s->joined = 0;
+    return cudaSuccess;
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
+{
+    cudaError_t e = capturing && capturing->origin == s ? cudaSuccess : cudaErrorInvalidValue;
+    for (cuda_port_stream *other : streams) {
+        if (!other->capture) continue;
+        if (other != s && other->joined < other->captured) e = cudaErrorStreamCaptureUnsupported; // not joined
+        other->capture = NULL;
+        other->captured = other->joined = 0;
+    }
+    *graph = capturing;
+    capturing = NULL;
+    return e == cudaSuccess ? e : fail(e);
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+    *exec = new cuda_port_graph(*graph);
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
+{
+    put(of(s), {WORK, "graph", [=] { run_graph(exec); }, NULL, 0});
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+    delete graph;
+    return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+    run_everything();
+    delete exec;
+    return cudaSuccess;
+}
