@@ -268,6 +268,7 @@ static mn_err open_order(data_loader *l, uint64_t seed)
         data_order_cfg order = {.seed = seed,
                                 .source = l->set->source ? l->set->source : &all,
                                 .n_sources = l->set->source ? l->set->n_sources : 1,
+                                .batch = cfg->batch,
                                 .weights = cfg->weights,
                                 .samples = cfg->epoch_samples ? cfg->epoch_samples : l->set->count};
         MN_TRY(data_order_open(&l->order, &order));

@@ -128,6 +128,44 @@ Test(loader, batches_do_not_depend_on_ranks_and_threads)
     cr_assert_eq(set.scratches, 0);
 }
 
+// Orders with lanes: shards of a large set, a mixture, weights. The same batches for every number of ranks, and from the
+// middle on the same as without an interruption.
+Test(loader, every_mode_of_sampling_is_the_same_for_all_ranks_and_resumes)
+{
+    enum { SHARDS = 32, COUNT = 150000, BATCH = 48, BATCHES = 6 };
+    static const int worlds[] = {1, 2, 3, 4, 8};
+    static int64_t border[SHARDS + 1];
+    for (int i = 0; i <= SHARDS; i++)
+        border[i] = (int64_t)COUNT * i / SHARDS;
+    data_source mixture[] = {{.count = COUNT, .per_epoch = COUNT, .n_shards = SHARDS, .shard = border},
+                             {.first = COUNT, .count = 1000, .per_epoch = 500}};
+    counting_set set = counting_set_make(COUNT + 1000);
+    set.base.source = mixture;
+    double *weights = mn_calloc(COUNT + 1000, sizeof *weights);
+    for (int64_t i = 0; i < COUNT + 1000; i++)
+        weights[i] = 1 + (double)(i % 5);
+    for (int mode = 0; mode < 3; mode++) { // one source, a mixture, weights
+        set.base.n_sources = mode == 0 ? 1 : 2;
+        data_loader_cfg cfg = {.set = &set.base, .batch = BATCH, .world = 1, .threads = 2, .ahead = 2, .train = 1};
+        if (mode == 2) cfg.weights = weights;
+        if (mode == 2) cfg.epoch_samples = 99999;
+        data_state start = {7, 2, (int64_t)1001 * BATCH};
+        trace base = run_world(cfg, start, BATCHES);
+        for (int w = 0; w < 5; w++) {
+            char what[64];
+            cfg.world = worlds[w];
+            snprintf(what, sizeof what, "mode %d, %d ranks", mode, cfg.world);
+            trace t = run_world(cfg, start, BATCHES), rest = run_world(cfg, base.after[2], BATCHES - 3);
+            check_same(&base, &t, 0, what);
+            check_same(&base, &rest, 3, what);
+            trace_free(&t);
+            trace_free(&rest);
+        }
+        trace_free(&base);
+    }
+    free(weights);
+}
+
 Test(loader, an_epoch_hands_out_every_sample_once_and_drops_the_tail)
 {
     counting_set set = counting_set_make(103);

@@ -1,6 +1,7 @@
 #include "data/order.h"
 
 #include "nn/base/mem.h"
+#include "nn/base/rng.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -219,4 +220,140 @@ Test(order, size_costs_nothing)
         cr_assert(index[i] >= 0 && index[i] < s.count);
     data_cursor_close(c);
     data_order_close(o);
+}
+
+// A set of evenly uneven shards, large enough for lanes.
+static data_source lanes_source(int64_t *border, int shards, int64_t first)
+{
+    for (int i = 0; i < shards; i++)
+        border[i + 1] = border[i] + 7000 + (i * 7919) % 1531;
+    return (data_source){
+        .first = first, .count = border[shards], .per_epoch = border[shards], .n_shards = shards, .shard = border};
+}
+
+Test(order, lanes_show_every_sample_once_an_epoch)
+{
+    static const int64_t batches[] = {1, 7, 8, 100, 256, 1000, 400000};
+    static int64_t big[65], small[4] = {0, 10, 20, 777};
+    data_source s[3] = {lanes_source(big, 64, 0)};
+    s[1] = (data_source){.first = s[0].count, .count = 777, .per_epoch = 777, .n_shards = 3, .shard = small};
+    s[2] = (data_source){.first = s[0].count + 777, .count = 3, .per_epoch = 3};
+    for (size_t k = 0; k < sizeof batches / sizeof *batches; k++)
+        for (int64_t e = 0; e < 2; e++) {
+            data_order_cfg cfg = {.seed = 2, .source = s, .n_sources = 3, .batch = batches[k]};
+            int64_t n, *index = epoch_of(&cfg, e * 77, &n);
+            uint8_t *seen = mn_calloc((size_t)n, 1);
+            cr_assert_eq(n, s[0].count + 780);
+            for (int64_t i = 0; i < n; i++) {
+                cr_assert(index[i] >= 0 && index[i] < n && !seen[index[i]], "batch %lld: sample %lld again",
+                          (long long)batches[k], (long long)index[i]);
+                seen[index[i]] = 1;
+            }
+            free(seen);
+            free(index);
+        }
+}
+
+// The samples of a lane's rows come from its shards only, in every epoch, and few shards are of two lanes.
+static void check_reads(const data_order_cfg *cfg, int world)
+{
+    data_order *o;
+    cr_assert_eq(data_order_open(&o, cfg), MN_OK);
+    data_cursor *c = data_cursor_open(o);
+    const data_source *s = cfg->source;
+    int64_t rows = (cfg->batch + world - 1) / world, *index = mn_calloc((size_t)cfg->batch, sizeof *index);
+    int read = 0;
+    for (int rank = 0; rank < world; rank++)
+        for (int k = 0; k < s->n_shards; k++)
+            read += data_order_reads(o, 0, k, rank * rows, rows);
+    cr_assert(read <= s->n_shards + world + 2 * data_order_lanes(o), "%d ranks read %d shards", world, read);
+    cr_assert_geq(read, s->n_shards);
+    for (int64_t step = 0; step < data_order_samples(o) / cfg->batch; step += 5) {
+        data_order_at(o, c, step % 3, step * cfg->batch, cfg->batch, index);
+        for (int64_t r = 0; r < cfg->batch; r++) {
+            int k = 0;
+            if (index[r] < s->first || index[r] >= s->first + s->count) continue;
+            while (s->shard[k + 1] <= index[r] - s->first)
+                k++;
+            cr_assert(data_order_reads(o, 0, k, r / rows * rows, rows), "row %lld reads shard %d", (long long)r, k);
+        }
+    }
+    free(index);
+    data_cursor_close(c);
+    data_order_close(o);
+}
+
+Test(order, a_rank_reads_its_own_shards_only)
+{
+    static int64_t border[65], small[2] = {0, 500};
+    static const int worlds[] = {1, 2, 3, 4, 8, 16};
+    data_source s[2] = {lanes_source(border, 64, 0)};
+    s[1] = (data_source){.first = s[0].count, .count = 500, .per_epoch = 5000, .n_shards = 1, .shard = small};
+    double *w = mn_calloc((size_t)s[0].count + 500, sizeof *w);
+    for (int64_t i = 0; i < s[0].count + 500; i++)
+        w[i] = 1 + (double)(i % 7);
+    for (size_t k = 0; k < sizeof worlds / sizeof *worlds; k++)
+        for (int n = 1; n <= 2; n++) {
+            data_order_cfg cfg = {.seed = 6, .source = s, .n_sources = n, .batch = 192};
+            check_reads(&cfg, worlds[k]);
+            cfg.weights = w;
+            cfg.samples = 100000;
+            check_reads(&cfg, worlds[k]);
+        }
+    data_order *o;
+    cr_assert_eq(data_order_open(&o, &(data_order_cfg){.source = s, .n_sources = 1, .batch = 200}), MN_OK);
+    cr_assert_eq(data_order_lanes(o), 16);
+    cr_assert_eq(data_order_reads(o, 0, 0, 200, 50), 0); // rows that do not exist
+    data_order_close(o);
+    free(w);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Largest difference between the distribution of the distances of n pairs and that of two samples of a true permutation
+// of n, where P(distance <= d) = 1 - (1 - d / n)^2.
+static double from_random(int64_t *distance, int64_t n)
+{
+    double worst = 0;
+    qsort(distance, (size_t)n, sizeof *distance, by_value);
+    for (int64_t i = 0; i < n; i++) {
+        double x = 1 - (double)distance[i] / (double)n, gap = fabs((double)(i + 1) / (double)n - (1 - x * x));
+        if (gap > worst) worst = gap;
+    }
+    return worst;
+}
+
+// Each sample with the next one, and with another one of its batch.
+static void check_quality(const data_source *s, int64_t batch, double most_next, double most_batch)
+{
+    data_order_cfg cfg = {.seed = 4, .source = s, .n_sources = 1, .batch = batch};
+    int64_t n, *index = epoch_of(&cfg, 1, &n), *next = mn_calloc((size_t)n, sizeof *next);
+    int64_t *other = mn_calloc((size_t)n, sizeof *other);
+    for (int64_t i = 0; i < n; i++) {
+        int64_t start = i / batch * batch, size = n - start < batch ? n - start : batch;
+        next[i] = llabs(index[i] - index[(i + 1) % n]);
+        other[i] = llabs(index[i] - index[start + (i - start + 1 + mn_rng_permute(i / size, size, i % size)) % size]);
+    }
+    double a = from_random(next, n), b = from_random(other, n);
+    cr_log_info("neighbours %.4f, two of a batch %.4f from a true permutation\n", a, b);
+    cr_assert(a < most_next, "neighbours: %.4f from a true permutation", a);
+    cr_assert(b < most_batch, "two of a batch: %.4f from a true permutation", b);
+    free(index);
+    free(next);
+    free(other);
+}
+
+// The quality that data/README.md states; one lane, and sixteen of them, whose neighbouring rows are of one lane.
+Test(order, shuffles_as_well_as_stated)
+{
+    static int64_t border[65];
+    data_source s = lanes_source(border, 64, 0), whole = s;
+    check_quality(&s, 512, 0.25, 0.03);
+    whole.n_shards = 1;
+    whole.shard = NULL;
+    check_quality(&whole, 512, 0.07, 0.07);
 }
