@@ -312,19 +312,27 @@ mn_err data_shard_slice(const data_shard *s, int64_t i, size_t at, void *buffer,
     return data_file_pread(s->fd, s->path, buffer, n, s->seal.payload_offset + s->index.offset[i] + at);
 }
 
-static mn_err verify_records(const data_shard *s, data_damage damage, void *ctx, XXH3_state_t *h, void *buffer,
+// A disk that fails here and there is read to its end, one that is gone is not.
+enum { UNREADABLE_MOST = 16 };
+
+static mn_err verify_records(const data_shard *s, const data_shard_watch *watch, XXH3_state_t *h, void *buffer,
                              size_t most)
 {
     int64_t damaged = 0;
+    int unreadable = 0;
     size_t size;
     for (int64_t i = 0; i < s->info.records; i++) {
         mn_err err = data_shard_read(s, i, buffer, most, &size);
-        if (err == MN_EDATA && damage) {
-            damage(ctx, mn_errmsg());
+        uint64_t byte = s->seal.payload_offset + s->index.offset[i];
+        if (err != MN_OK) {
+            unreadable = err == MN_EDATA ? 0 : unreadable + 1;
+            if (!watch || (err != MN_EDATA && err != MN_EIO) || unreadable > UNREADABLE_MOST) return err;
+            watch->damaged(watch->ctx, err, i, byte, mn_errmsg());
             damaged++;
             continue;
         }
-        MN_TRY(err);
+        unreadable = 0;
+        if (watch && watch->sound) watch->sound(watch->ctx, i, byte, buffer, size);
         (void)XXH3_128bits_update(h, buffer, size);
     }
     char text[DATA__DIGEST_TEXT];
@@ -332,12 +340,12 @@ static mn_err verify_records(const data_shard *s, data_damage damage, void *ctx,
     if (damaged > 0 || strcmp(text, s->info.payload) == 0) return MN_OK;
     mn_err err =
         mn_fail(MN_EDATA, "%s: its payload has digest %s, was written with %s", s->path, text, s->info.payload);
-    if (!damage) return err;
-    damage(ctx, mn_errmsg());
+    if (!watch) return err;
+    watch->damaged(watch->ctx, err, -1, s->seal.payload_offset, mn_errmsg());
     return MN_OK;
 }
 
-mn_err data_shard_verify(const data_shard *s, data_damage damage, void *ctx)
+mn_err data_shard_verify(const data_shard *s, const data_shard_watch *watch)
 {
     XXH3_state_t *h = XXH3_createState();
     size_t most = 0;
@@ -345,7 +353,7 @@ mn_err data_shard_verify(const data_shard *s, data_damage damage, void *ctx)
         if (data_shard_size(s, i) > most) most = data_shard_size(s, i);
     void *buffer = malloc(most + 1);
     mn_err err = h && buffer && XXH3_128bits_reset(h) == XXH_OK
-                     ? verify_records(s, damage, ctx, h, buffer, most)
+                     ? verify_records(s, watch, h, buffer, most)
                      : mn_fail(MN_EMEM, "%s: no memory for its largest record, %zu bytes", s->path, most);
     free(buffer);
     (void)XXH3_freeState(h);

@@ -106,10 +106,16 @@ MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffe
 MN_MUST_CHECK mn_err data_shard_check(const data_shard *s, int64_t i);
 MN_MUST_CHECK mn_err data_shard_slice(const data_shard *s, int64_t i, size_t at, void *buffer, size_t n);
 
-// Reads the whole payload once: every record's CRC32C and the digest of all. damage NULL: MN_EDATA names the first damage;
-// else each goes to `damage` as a message, and only what keeps it from reading on is an error.
-typedef void (*data_damage)(void *ctx, const char *message);
-MN_MUST_CHECK mn_err data_shard_verify(const data_shard *s, data_damage damage, void *ctx);
+// Reads the whole payload once: every record's CRC32C and the digest of all. watch NULL: the first damage is the error;
+// else each damage is told, a place that cannot be read among them, and the error is only what keeps it from going on.
+typedef struct data_shard_watch {
+    void *ctx;
+    // record: -1 when no record's checksum tells which. byte: where in the file. err: MN_EDATA or MN_EIO.
+    void (*damaged)(void *ctx, mn_err err, int64_t record, uint64_t byte, const char *message);
+    // A record as it was written; NULL: not wanted.
+    void (*sound)(void *ctx, int64_t record, uint64_t byte, const void *bytes, size_t size);
+} data_shard_watch;
+MN_MUST_CHECK mn_err data_shard_verify(const data_shard *s, const data_shard_watch *watch);
 
 // A dataset folder: DIR/manifest.json and its shards, opened together. Records of all shards of one split and stream,
 // numbered in manifest order: the record part of a sample id.

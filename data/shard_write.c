@@ -357,7 +357,7 @@ static mn_err read_back(data_writer *w)
 {
     data_shard *s = NULL;
     MN_TRY(data_shard_open(&s, w->temporary));
-    mn_err err = data_shard_verify(s, NULL, NULL);
+    mn_err err = data_shard_verify(s, NULL);
     if (err == MN_OK && data_shard_index(s)->n != w->columns.rows[DATA__CRC])
         err = mn_fail(MN_EIO, "%s: reads back with another number of records", w->temporary);
     data_shard_close(s);

@@ -1,199 +1,125 @@
 #include "data/verify.h"
 
 #include "data/features.h"
+#include "data/features_file.h"
 #include "data/file.h"
 #include "data/shard.h"
-#include "data/shard_manifest.h"
+#include "data/verify_parts.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <errno.h>
-#include <math.h>
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
-enum { PROBLEMS_MOST = 1000, THREADS_MOST = 64, ATTRS = 40, AGE_MOST = 150 };
+enum { JOBS_MOST = 64 };
+static const int64_t progress_bytes = (int64_t)16 << 20;
 
 typedef struct work {
+    const data_verify_cfg *cfg;
     const char *dir;
     const data__manifest *manifest; // NULL: it is damaged or not there
     char **files;                   // what to check
     int64_t n_files;
-    atomic_llong next;
+    data__findings *found; // (n_files)
+    data__findings folder; // of the folder itself
+    int features;          // it is a feature folder
+    atomic_llong next, read;
     pthread_mutex_t lock; // of what follows
-    json_t *problems;
-    int64_t n_problems, records, bytes;
-    int features; // it is a feature folder
+    data__verify_state state;
+    int64_t resumed, told, bytes;
+    mn_err err; // the first of the threads
+    char *message;
 } work;
 
-static void problem(work *w, const char *file, const char *text)
+static void find_in_folder(work *w, const char *file, data__problem kind, const char *text)
 {
-    (void)pthread_mutex_lock(&w->lock);
-    if (w->n_problems++ < PROBLEMS_MOST) {
-        json_t *o = json_pack("{s:s, s:s}", "file", file, "problem", text);
-        if (!o) o = json_pack("{s:s, s:s}", "file", "(a name that is not UTF-8)", "problem", "damaged");
-        mn_assert(o && json_array_append_new(w->problems, o) == 0);
-    }
-    (void)pthread_mutex_unlock(&w->lock);
-}
-
-// Labels
-
-static int valid(uint32_t mask, uint32_t bit)
-{
-    return (mask & bit) != 0;
-}
-
-static const char *bad_affect(const data_index *x, int64_t i)
-{
-    static const uint32_t bit[] = {DATA_HAS_VALENCE, DATA_HAS_AROUSAL};
-    for (int k = 0; k < 2; k++) {
-        float v = x->va[2 * i + k];
-        if (valid(x->mask[i], bit[k]) != !isnan(v)) return "its valence or arousal disagrees with its mask";
-        if (!isnan(v) && !(v >= -1 && v <= 1)) return "its valence or arousal is out of range";
-    }
-    return NULL;
-}
-
-static const char *bad_label(const data_index *x, int64_t i)
-{
-    uint32_t mask = x->mask[i];
-    if (x->expr) {
-        if (x->expr[i] < -1 || x->expr[i] >= DATA_EXPRESSIONS) return "its expression is out of range";
-        if (valid(mask, DATA_HAS_EXPR) != (x->expr[i] >= 0)) return "its expression disagrees with its mask";
-    }
-    for (int a = 0; x->au && a < DATA_AUS; a++) {
-        int8_t v = x->au[i * DATA_AUS + a];
-        if (v < -1 || v > 1) return "an action unit is out of range";
-        if (valid(mask, (uint32_t)DATA_HAS_AU0 << a) != (v >= 0)) return "an action unit disagrees with its mask";
-    }
-    if (x->va && bad_affect(x, i)) return bad_affect(x, i);
-    for (int a = 0; x->attr && a < ATTRS; a++)
-        if (x->attr[i * ATTRS + a] < -1 || x->attr[i * ATTRS + a] > 1) return "an attribute is out of range";
-    for (int k = 0; x->votes && k < DATA_VOTES; k++)
-        if (x->votes[i * DATA_VOTES + k] > 10) return "a count of votes is out of range";
-    if (x->age && !isnan(x->age[i]) && !(x->age[i] >= 0 && x->age[i] <= AGE_MOST)) return "its age is out of range";
-    if (x->gender && (x->gender[i] < -1 || x->gender[i] > 1)) return "its gender is out of range";
-    return NULL;
-}
-
-static const char *bad_picture(const data_index *x, int64_t i)
-{
-    int empty = x->offset[i] == x->offset[i + 1];
-    if (x->codec[i] > DATA_CODEC_PCM16K || (x->codec[i] == DATA_CODEC_NONE) != empty) return "its codec is impossible";
-    if (!empty && x->codec[i] != DATA_CODEC_PCM16K && (x->width[i] == 0 || x->height[i] == 0)) return "it has no size";
-    return x->orientation[i] > 8 ? "its orientation is impossible" : NULL;
-}
-
-static const char *bad_order(const data_index *x, int64_t i)
-{
-    if (!x->video || x->video[i] < 0) return NULL;
-    if (x->frame[i] < 1) return "its frame number is impossible";
-    if (i == 0 || x->video[i - 1] != x->video[i]) return NULL;
-    if (x->frame[i] <= x->frame[i - 1]) return "its frame number is not larger than the one before";
-    return x->t_us[i] < x->t_us[i - 1] ? "its time is before that of the frame before" : NULL;
-}
-
-static void check_labels(work *w, const char *file, const data_shard *s)
-{
-    static const char *(*const check[])(const data_index *, int64_t) = {bad_label, bad_picture, bad_order};
-    const data_index *x = data_shard_index(s);
-    for (int64_t i = 0; i < x->n; i++)
-        for (int k = 0; k < 3; k++) {
-            const char *what = check[k](x, i);
-            if (!what) continue;
-            char *text = mn_sprintf("record %lld (%s): %s", (long long)i, data_shard_name(s, i), what);
-            problem(w, file, text);
-            free(text);
-        }
+    data__find(&w->folder, file, kind, -1, NULL, -1, text);
 }
 
 // Shards
 
-static const data__manifest_shard *entry_of(const work *w, const char *file)
+static void take_read(void *ctx, int64_t bytes)
 {
-    for (int i = 0; w->manifest && i < w->manifest->n_shards; i++)
-        if (strcmp(w->manifest->shards[i].file, file) == 0) return &w->manifest->shards[i];
-    return NULL;
+    work *w = ctx;
+    int64_t now = atomic_fetch_add(&w->read, bytes) + bytes;
+    if (!w->cfg->progress || now / progress_bytes == (now - bytes) / progress_bytes) return;
+    (void)pthread_mutex_lock(&w->lock);
+    if (now > w->told) w->cfg->progress(w->cfg->ctx, w->told = now, w->bytes);
+    (void)pthread_mutex_unlock(&w->lock);
 }
 
-static void compare(work *w, const char *file, const data_shard *s)
+static mn_err check_file(work *w, data_coder *coder, int64_t i)
 {
-    const data_shard_info *have = data_shard_about(s);
-    const data__manifest_shard *want = entry_of(w, file);
-    if (!want) {
-        if (w->manifest) problem(w, file, "the manifest does not name this shard");
-        return;
-    }
-    if (strcmp(have->dataset, w->manifest->dataset) != 0 || strcmp(have->split, want->split) != 0 ||
-        strcmp(have->stream, want->stream) != 0 || have->records != want->records || have->videos != want->videos ||
-        (int64_t)have->file_bytes != want->file_bytes || (int64_t)have->payload_bytes != want->payload_bytes ||
-        strcmp(have->payload, want->payload) != 0 || strcmp(have->index, want->index) != 0)
-        problem(w, file, "it is another shard than the manifest says");
-}
-
-typedef struct shard_damage {
-    work *w;
-    const char *file;
-} shard_damage;
-
-static void take_damage(void *ctx, const char *message)
-{
-    const shard_damage *d = ctx;
-    problem(d->w, d->file, message);
-}
-
-static void check_shard(work *w, const char *file)
-{
-    char *path = mn_sprintf("%s/%s", w->dir, file);
-    shard_damage damage = {w, file};
-    data_shard *s = NULL;
-    if (data_shard_open(&s, path) != MN_OK) {
-        problem(w, file, mn_errmsg());
-    } else {
-        compare(w, file, s);
-        if (data_shard_verify(s, take_damage, &damage) != MN_OK) problem(w, file, mn_errmsg());
-        check_labels(w, file, s);
+    const data__shard_check c = {.dir = w->dir,
+                                 .file = w->files[i],
+                                 .manifest = w->manifest,
+                                 .coder = coder,
+                                 .decode = w->cfg->decode,
+                                 .read = take_read,
+                                 .ctx = w};
+    if (w->state.done && data__verify_state_has(&w->state, w->dir, c.file, &w->found[i])) {
+        take_read(w, w->found[i].bytes);
         (void)pthread_mutex_lock(&w->lock);
-        w->records += data_shard_about(s)->records;
-        w->bytes += (int64_t)data_shard_about(s)->file_bytes;
+        w->resumed++;
         (void)pthread_mutex_unlock(&w->lock);
+        return MN_OK;
     }
-    data_shard_close(s);
-    free(path);
+    json_t *identity = w->state.done ? data__verify_identity(w->dir, c.file) : NULL;
+    data__check_shard(&c, &w->found[i]);
+    mn_err err = MN_OK;
+    if (identity) { // without one the file cannot be read: nothing to remember
+        (void)pthread_mutex_lock(&w->lock);
+        err = data__verify_state_add(&w->state, c.file, identity, &w->found[i]);
+        (void)pthread_mutex_unlock(&w->lock);
+        json_decref(identity);
+    }
+    return err;
 }
 
 static void *run(void *p)
 {
     work *w = p;
-    for (;;) {
-        int64_t i = atomic_fetch_add(&w->next, 1);
-        if (i >= w->n_files) return NULL;
-        check_shard(w, w->files[i]);
+    data_coder *coder = NULL;
+    mn_err err = data_coder_open(&coder);
+    for (int64_t i; err == MN_OK && (i = atomic_fetch_add(&w->next, 1)) < w->n_files;)
+        err = check_file(w, coder, i);
+    if (err != MN_OK) {
+        (void)pthread_mutex_lock(&w->lock);
+        if (w->err == MN_OK) {
+            w->err = err;
+            w->message = mn_strdup(mn_errmsg());
+        }
+        (void)pthread_mutex_unlock(&w->lock);
     }
+    data_coder_close(coder);
+    return NULL;
 }
 
-static void check_shards(work *w, int threads)
+static mn_err check_shards(work *w)
 {
-    pthread_t thread[THREADS_MOST];
-    int started = 0;
+    pthread_t thread[JOBS_MOST];
+    int started = 0, jobs = w->cfg->jobs;
     cpu_set_t cores;
-    if (threads < 1) threads = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
-    if (threads > w->n_files) threads = (int)w->n_files;
-    if (threads > THREADS_MOST) threads = THREADS_MOST;
-    while (started < threads - 1 && pthread_create(&thread[started], NULL, run, w) == 0)
+    w->found = mn_calloc((size_t)w->n_files + 1, sizeof(*w->found));
+    if (jobs < 1) jobs = sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : 1;
+    if (jobs > w->n_files) jobs = (int)w->n_files;
+    if (jobs > JOBS_MOST) jobs = JOBS_MOST;
+    while (started < jobs - 1 && pthread_create(&thread[started], NULL, run, w) == 0)
         started++;
     (void)run(w); // this thread works too, alone if there are no others
     for (int i = 0; i < started; i++)
         (void)pthread_join(thread[i], NULL);
+    return w->err == MN_OK ? MN_OK : mn_fail(w->err, "%s", w->message);
 }
 
-// Folders
+// Folders of shards
 
 static void check_rejects(work *w)
 {
@@ -201,27 +127,51 @@ static void check_rejects(work *w)
     char *path = mn_sprintf("%s/rejects.csv", w->dir), have[MN_DIGEST_SIZE];
     int64_t size;
     if (want && mn_file_digest(path, have, &size) != MN_OK)
-        problem(w, "rejects.csv", mn_errmsg());
+        find_in_folder(w, "rejects.csv", DATA__PROBLEM_MISSING, mn_errmsg());
     else if (want && strcmp(want, have) != 0)
-        problem(w, "rejects.csv", "it is not the list that the import wrote");
+        find_in_folder(w, "rejects.csv", DATA__PROBLEM_MANIFEST, "it is not the list that the import wrote");
     free(path);
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
 // The shards that the manifest names and those in the folder, each once.
 static mn_err list_shards(work *w)
 {
-    MN_TRY(data_dir_like(w->dir, "", ".h5", &w->files, &w->n_files));
+    MN_TRY(data_dir_like(w->dir, "", ".h5", &w->files, &w->n_files)); // in byte order
     for (int i = 0; w->manifest && i < w->manifest->n_shards; i++) {
         const char *file = w->manifest->shards[i].file;
-        int there = 0;
-        for (int64_t k = 0; k < w->n_files && !there; k++)
-            there = strcmp(w->files[k], file) == 0;
-        if (!there) problem(w, file, "the manifest names this shard, but it is not there");
+        w->bytes += w->manifest->shards[i].payload_bytes;
+        if (w->n_files == 0 || !bsearch(&file, w->files, (size_t)w->n_files, sizeof(*w->files), by_text))
+            find_in_folder(w, file, DATA__PROBLEM_MISSING, "the manifest names this shard, but it is not there");
     }
     return MN_OK;
 }
 
-static mn_err check_dataset(work *w, int threads)
+// Refuses a state inside the folder that is checked, which stays as it is.
+static mn_err open_state(work *w)
+{
+    const char *path = w->cfg->state, *slash = path ? strrchr(path, '/') : NULL;
+    char real[PATH_MAX], beside[PATH_MAX];
+    if (!path) return MN_OK;
+    char *dir = !slash ? mn_strdup(".") : mn_sprintf("%.*s", slash == path ? 1 : (int)(slash - path), path);
+    const char *there = realpath(dir, beside);
+    free(dir);
+    if (!there) return mn_fail(MN_ECREATE, "%s: %s", path, strerror(errno));
+    if (!realpath(w->dir, real)) return mn_fail(MN_ENOINPUT, "%s: %s", w->dir, strerror(errno));
+    size_t n = strlen(real);
+    if (strncmp(real, beside, n) == 0 && (beside[n] == 0 || beside[n] == '/'))
+        return mn_fail(MN_EUSAGE, "%s: the folder that is checked stays as it is: name a file elsewhere", path);
+    char *what = mn_sprintf("%s%s", real, w->cfg->decode ? ", pictures decoded" : "");
+    mn_err err = data__verify_state_open(&w->state, path, what);
+    free(what);
+    return err;
+}
+
+static mn_err check_dataset(work *w)
 {
     data__manifest m;
     mn_err err = data__manifest_read(w->dir, &m);
@@ -229,80 +179,167 @@ static mn_err check_dataset(work *w, int threads)
     if (err == MN_OK)
         w->manifest = &m;
     else
-        problem(w, DATA__MANIFEST, mn_errmsg());
+        find_in_folder(w, DATA__MANIFEST, missing ? DATA__PROBLEM_MISSING : DATA__PROBLEM_MANIFEST, mn_errmsg());
     err = list_shards(w);
     if (err == MN_OK && missing && w->n_files == 0)
         err = mn_fail(MN_ENOINPUT,
                       "%s: neither manifest.json nor shards are there: the folder of one dataset is wanted", w->dir);
-    if (err == MN_OK) check_shards(w, threads);
+    if (err == MN_OK) err = open_state(w);
+    if (err == MN_OK) err = check_shards(w);
     if (err == MN_OK && w->manifest) check_rejects(w);
+    if (w->state.done) {
+        mn_err closed = data__verify_state_close(&w->state, err == MN_OK);
+        if (err == MN_OK) err = closed;
+    }
     if (w->manifest) data__manifest_free(&m);
     w->manifest = NULL;
     return err;
 }
 
-// Opening features checks all of them.
+// Feature folders. Opening one checks all of it, up to the first damage; these name the rest.
+
+// HDF5 must not see a part that is not what the manifest says.
+static void check_parts(work *w, const json_t *root)
+{
+    size_t i;
+    json_t *part;
+    json_array_foreach(json_object_get(root, "parts"), i, part)
+    {
+        const char *file = json_string_value(json_object_get(part, "file"));
+        const char *want = json_string_value(json_object_get(part, "xxh3"));
+        char have[MN_DIGEST_SIZE];
+        int64_t bytes;
+        if (!file || !want || strchr(file, '/') || *file == '.') continue; // the folder's own check says so
+        char *path = mn_sprintf("%s/%s", w->dir, file);
+        mn_err err = mn_file_digest(path, have, &bytes);
+        if (err != MN_OK)
+            find_in_folder(w, file, err == MN_ENOINPUT ? DATA__PROBLEM_MISSING : DATA__PROBLEM_READ, mn_errmsg());
+        else if (strcmp(have, want) != 0)
+            find_in_folder(w, file, DATA__PROBLEM_FEATURES, "damaged or exchanged: not the bytes that were extracted");
+        free(path);
+    }
+}
+
+static void check_plain(work *w)
+{
+    char **names = NULL;
+    int64_t n = 0;
+    if (data_dir_like(w->dir, "", ".h5", &names, &n) != MN_OK) n = 0;
+    for (int64_t i = 0; i < n; i++) {
+        data__feature_file file;
+        char *path = mn_sprintf("%s/%s", w->dir, names[i]);
+        if (data__feature_file_open(&file, path, 0) == MN_OK)
+            data__feature_file_close(&file);
+        else
+            find_in_folder(w, names[i], DATA__PROBLEM_FEATURES, mn_errmsg());
+        free(path);
+    }
+    mn_names_free(names, n);
+}
+
 static void check_features(work *w)
 {
     data_features *f;
     w->features = 1;
-    if (data_features_open(&f, w->dir) != MN_OK) {
-        problem(w, w->dir, mn_errmsg());
+    if (data_features_open(&f, w->dir) == MN_OK) {
+        w->folder.records = data_features_count(f);
+        data_features_close(f);
         return;
     }
-    w->records = data_features_count(f);
-    data_features_close(f);
+    char *first = mn_strdup(mn_errmsg()), *path = mn_sprintf("%s/" DATA__MANIFEST, w->dir), *text = NULL;
+    json_t *root = NULL;
+    size_t size;
+    mn_err err = mn_file_read(path, DATA__MANIFEST_MOST, &text, &size);
+    if (err == MN_ENOINPUT)
+        check_plain(w);
+    else if (err == MN_OK && data__signed_json_parse(text, size, path, &root) == MN_OK)
+        check_parts(w, root);
+    if (w->folder.n_problems == 0) find_in_folder(w, w->dir, DATA__PROBLEM_FEATURES, first);
+    json_decref(root);
+    free(text);
+    free(path);
+    free(first);
 }
 
-// Files of features are plain HDF5; a shard begins with its seal, and its folder has a manifest.
-static int is_features(const char *dir)
+int data_is_features(const char *dir)
 {
     static const char magic[8] = "\x89HDF\r\n\x1a\n";
-    char **names = NULL, first[sizeof magic] = {0};
-    int64_t n = 0;
-    int found = data_dir_like(dir, "part-", ".h5", &names, &n) == MN_OK && n > 0;
+    char **names = NULL, first[sizeof(magic)];
+    int64_t n = 0, size;
+    int fd = -1, found = data_dir_like(dir, "part-", ".h5", &names, &n) == MN_OK && n > 0;
     mn_names_free(names, n);
     if (found || data_dir_like(dir, "", ".h5", &names, &n) != MN_OK) return found;
     char *path = n > 0 ? mn_sprintf("%s/%s", dir, names[0]) : NULL;
-    FILE *f = path ? fopen(path, "rb") : NULL;
-    found = f && fread(first, sizeof first, 1, f) == 1 && memcmp(first, magic, sizeof magic) == 0;
-    if (f) (void)fclose(f); // was only read
+    if (path && mn_file_open(&fd, path, &size) == MN_OK && size >= (int64_t)sizeof(magic) &&
+        data_file_pread(fd, path, first, sizeof(first), 0) == MN_OK)
+        found = memcmp(first, magic, sizeof(magic)) == 0;
+    if (fd >= 0) (void)close(fd); // was only read
     free(path);
     mn_names_free(names, n);
     return found;
 }
 
-static mn_err check_path(work *w, const char *path, int threads)
+static mn_err check_path(work *w)
 {
+    const char *path = w->cfg->path;
     struct stat st;
     if (stat(path, &st) != 0) return mn_fail(MN_ENOINPUT, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode) && is_features(path)) {
+    if (S_ISDIR(st.st_mode) && data_is_features(path)) {
         check_features(w);
         return MN_OK;
     }
-    if (S_ISDIR(st.st_mode)) return check_dataset(w, threads);
+    if (S_ISDIR(st.st_mode)) return check_dataset(w);
     const char *slash = strrchr(path, '/'); // one shard
     char *dir = slash ? mn_sprintf("%.*s", slash == path ? 1 : (int)(slash - path), path) : mn_strdup(".");
     w->dir = dir;
-    w->n_files = 1;
-    check_shard(w, slash ? slash + 1 : path);
+    w->files = mn_calloc(1, sizeof(*w->files));
+    w->files[w->n_files++] = mn_strdup(slash ? slash + 1 : path);
+    mn_err err = check_shards(w);
+    w->dir = path;
     free(dir);
-    return MN_OK;
+    return err;
 }
 
-mn_err data_verify(const char *path, int threads, json_t **report)
+// Report
+
+static void extend(json_t *all, const data__findings *f)
 {
-    work w = {.dir = path, .problems = json_array()};
-    (void)pthread_mutex_init(&w.lock, NULL); // cannot fail with default attributes
-    mn_err err = check_path(&w, path, threads);
-    if (err == MN_OK) {
-        *report =
-            json_pack("{s:s, s:b, s:b, s:I, s:I, s:I, s:I, s:O}", "path", path, "ok", w.n_problems == 0, "features",
-                      w.features, "shards", (json_int_t)w.n_files, "records", (json_int_t)w.records, "bytes",
-                      (json_int_t)w.bytes, "n_problems", (json_int_t)w.n_problems, "problems", w.problems);
-        if (!*report) err = mn_fail(MN_EUSAGE, "the path is not UTF-8");
+    if (f->problems) mn_assert(json_array_extend(all, f->problems) == 0);
+}
+
+static json_t *report_of(const work *w)
+{
+    data__findings sum = w->folder;
+    json_t *problems = json_array();
+    extend(problems, &w->folder);
+    for (int64_t i = 0; w->found && i < w->n_files; i++) {
+        extend(problems, &w->found[i]);
+        sum.records += w->found[i].records;
+        sum.bytes += w->found[i].bytes;
+        sum.n_problems += w->found[i].n_problems;
+        sum.n_read += w->found[i].n_read;
     }
-    json_decref(w.problems);
+    return json_pack("{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path", data__json_text(w->cfg->path), "ok",
+                     sum.n_problems == 0, "features", w->features, "shards", (json_int_t)w->n_files, "resumed",
+                     (json_int_t)w->resumed, "records", (json_int_t)sum.records, "bytes", (json_int_t)sum.bytes,
+                     "n_problems", (json_int_t)sum.n_problems, "n_unreadable", (json_int_t)sum.n_read, "problems",
+                     problems);
+}
+
+mn_err data_verify(const data_verify_cfg *cfg, json_t **report)
+{
+    work w = {.cfg = cfg, .dir = cfg->path, .state.fd = -1};
+    (void)pthread_mutex_init(&w.lock, NULL); // cannot fail with default attributes
+    mn_err err = check_path(&w);
+    if (err == MN_OK) {
+        *report = report_of(&w);
+        mn_assert(*report != NULL);
+    }
+    for (int64_t i = 0; w.found && i < w.n_files; i++)
+        json_decref(w.found[i].problems);
+    json_decref(w.folder.problems);
+    free(w.found);
+    free(w.message);
     if (w.files) mn_names_free(w.files, w.n_files);
     (void)pthread_mutex_destroy(&w.lock);
     return err;

@@ -1,26 +1,16 @@
 // mien data: datasets in and out of shards. One argp parser per action; what is done lives in data/.
 #include "recipes/arguments.h"
-#include "recipes/data_synth.h"
+#include "recipes/data_actions.h"
 #include "recipes/usage.h"
 #include "recipes/verbs.h"
 
 #include "data/import.h"
-#include "data/info.h"
-#include "data/verify.h"
 #include "dist/proceed.h"
 #include "dist/watchdog.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static mn_err print_json(const json_t *o)
-{
-    if (json_dumpf(o, stdout, JSON_INDENT(1)) != 0 || puts("") < 0 || fflush(stdout) != 0)
-        return mn_fail(MN_EIO, "cannot write to standard output: %s", strerror(errno));
-    return MN_OK;
-}
 
 // import
 
@@ -29,7 +19,7 @@ typedef struct import_args {
     int json;
 } import_args;
 
-enum { OPT_SRC = 1, OPT_OUT, OPT_SIZE, OPT_LIMIT, OPT_DRY_RUN, OPT_JSON, OPT_REJECTS, OPT_HEADERS, OPT_THREADS };
+enum { OPT_SRC = 1, OPT_OUT, OPT_SIZE, OPT_LIMIT, OPT_DRY_RUN, OPT_JSON, OPT_REJECTS, OPT_HEADERS };
 
 static const struct argp_option import_options[] = {
     {"src", OPT_SRC, "DIR", 0, "Where the dataset was unpacked (its own folder and file names)", 0},
@@ -212,7 +202,7 @@ static mn_err run_import(int argc, char **argv)
     if (dist_rank(c) == 0 && report.json) {
         mn_err printed = MN_OK;
         if (a.json)
-            printed = print_json(report.json);
+            printed = mien_print_json(report.json);
         else
             print_import(&a, report.json);
         if (err == MN_OK) err = printed;
@@ -224,111 +214,6 @@ static mn_err run_import(int argc, char **argv)
     return err;
 }
 
-// verify
-
-typedef struct path_args {
-    const char *path;
-    int json, threads;
-} path_args;
-
-static error_t parse_path(int key, char *arg, struct argp_state *state)
-{
-    path_args *a = state->input;
-    int64_t threads = 0;
-    error_t err;
-    switch (key) {
-    case OPT_JSON:
-        a->json = 1;
-        return 0;
-    case OPT_THREADS:
-        err = mien_int(state, "--threads", arg, 1, 64, &threads);
-        a->threads = (int)threads;
-        return err;
-    case ARGP_KEY_ARG:
-        if (a->path) return mien_usage(state, "one folder at a time: '%s' is too much", arg);
-        a->path = arg;
-        return 0;
-    case ARGP_KEY_END:
-        return a->path ? 0 : mien_usage(state, "the folder is missing");
-    default:
-        return ARGP_ERR_UNKNOWN;
-    }
-}
-
-static const struct argp_option verify_options[] = {
-    {"json", OPT_JSON, NULL, 0, "Print the report as one JSON object", 0},
-    {"threads", OPT_THREADS, "N", 0, "Shards read at a time (default: the cores of this process)", 0},
-    {0}};
-static const struct argp verify_argp = {verify_options,
-                                        parse_path,
-                                        "SHARDS",
-                                        "Reads every byte of a dataset folder, one shard, or a feature folder, and "
-                                        "names everything that is damaged or does not "
-                                        "agree. Exit status 65 when anything is wrong.\v"
-                                        "Example:\n  mien data verify mien-data/affwild2\n",
-                                        NULL,
-                                        NULL,
-                                        NULL};
-
-static mn_err run_verify(int argc, char **argv)
-{
-    path_args a = {0};
-    json_t *report, *o;
-    size_t i;
-    MN_TRY(mien_parse(&verify_argp, argc, argv, &a));
-    MN_TRY(data_verify(a.path, a.threads, &report));
-    int ok = json_is_true(json_object_get(report, "ok")), features = json_is_true(json_object_get(report, "features"));
-    const char *sound = ok ? "sound" : "NOT sound";
-    long long problems = number(report, "n_problems");
-    mn_err err = MN_OK;
-    if (a.json) {
-        err = print_json(report);
-    } else {
-        json_array_foreach(json_object_get(report, "problems"), i, o)
-            printf("%s: %s\n", json_string_value(json_object_get(o, "file")),
-                   json_string_value(json_object_get(o, "problem")));
-        if (features)
-            printf("%s: features of %lld videos: %s\n", a.path, number(report, "records"), sound);
-        else
-            printf("%s: %lld shards, %lld records, %.1f MiB: %s\n", a.path, number(report, "shards"),
-                   number(report, "records"), (double)number(report, "bytes") / 1048576, sound);
-    }
-    json_decref(report);
-    if (err == MN_OK && !ok)
-        err = mn_fail(MN_EDATA, "%s: %lld problem%s: %s again, or copy the files again", a.path, problems,
-                      problems == 1 ? "" : "s", features ? "make the features" : "import");
-    return err;
-}
-
-// info
-
-static const struct argp_option info_options[] = {{"json", OPT_JSON, NULL, 0, "Print it as one JSON object", 0}, {0}};
-static const struct argp info_argp = {info_options,
-                                      parse_path,
-                                      "SHARDS",
-                                      "Says what a dataset folder holds: records and labels per split, videos and "
-                                      "sound, people who are in two splits, what "
-                                      "was rejected.\v"
-                                      "Example:\n  mien data info mien-data/affwild2\n",
-                                      NULL,
-                                      NULL,
-                                      NULL};
-
-static mn_err run_info(int argc, char **argv)
-{
-    path_args a = {0};
-    json_t *report;
-    MN_TRY(mien_parse(&info_argp, argc, argv, &a));
-    MN_TRY(data_info(a.path, &report));
-    mn_err err = MN_OK;
-    if (a.json)
-        err = print_json(report);
-    else
-        data_info_print(report, stdout);
-    json_decref(report);
-    return err;
-}
-
 typedef struct action {
     const char *name, *help;
     mn_err (*run)(int argc, char **argv);
@@ -337,8 +222,8 @@ typedef struct action {
 static const action actions[] = {
     {"synth", "generated corpora in the layouts of the real ones", mien_data_synth},
     {"import", "a dataset's own files become shards", run_import},
-    {"verify", "reads every byte of a dataset and names what is damaged", run_verify},
-    {"info", "what a dataset holds", run_info},
+    {"verify", "reads every byte of a dataset and names what is damaged", mien_data_verify},
+    {"info", "what a dataset holds", mien_data_info},
 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 

@@ -1,4 +1,4 @@
-#include "recipes/data_synth.h"
+#include "recipes/data_actions.h"
 
 #include "data/synth/synth.h"
 #include "dist/metrics.h"

@@ -229,7 +229,7 @@ static void foreign_video(hid_t file, const char *video, hsize_t frames, int fir
 static int verified(const char *dir)
 {
     json_t *r;
-    must(data_verify(dir, 1, &r));
+    must(data_verify(&(data_verify_cfg){.path = dir}, &r));
     cr_assert(json_is_true(json_object_get(r, "features")));
     int ok = json_is_true(json_object_get(r, "ok"));
     json_decref(r);

@@ -41,7 +41,7 @@ static place import_generated(const char *kind, json_t **report)
     must(data_import(&cfg, &r));
     *report = r.json;
     json_t *verified;
-    must(data_verify(p.out, 1, &verified));
+    must(data_verify(&(data_verify_cfg){.path = p.out, .jobs = 1, .decode = 1}, &verified));
     cr_assert(json_is_true(json_object_get(verified, "ok")));
     json_decref(verified);
     return p;

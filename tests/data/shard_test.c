@@ -44,7 +44,7 @@ Test(shard, what_is_written_is_read)
     snprintf(path, sizeof(path), "%s/made-all-00002-of-00004.h5", dir);
     data_shard *s;
     must(data_shard_open(&s, path));
-    must(data_shard_verify(s, NULL, NULL));
+    must(data_shard_verify(s, NULL));
     const data_index *x = data_shard_index(s);
     const data_shard_info *info = data_shard_about(s);
     cr_assert(x->n == 60 && x->n_videos == 9 && info->shard == 2 && info->shards == 4);

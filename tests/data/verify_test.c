@@ -19,7 +19,7 @@ static int64_t problems(const char *path, const char *part)
     json_t *r, *o;
     size_t i;
     int found = part == NULL;
-    must(data_verify(path, 2, &r));
+    must(data_verify(&(data_verify_cfg){.path = path, .jobs = 2}, &r));
     int64_t n = json_integer_value(json_object_get(r, "n_problems"));
     cr_assert(json_is_true(json_object_get(r, "ok")) == (n == 0));
     json_array_foreach(json_object_get(r, "problems"), i, o) found |=
@@ -99,8 +99,8 @@ Test(verify, finds_damage_and_goes_on)
     cr_assert(problems(dir, "manifest") == 1);
     json_t *r;
     cr_assert(unlink(away) == 0);
-    cr_assert(data_verify(dir, 0, &r) == MN_ENOINPUT);
-    cr_assert(data_verify("/nowhere/at/all", 0, &r) == MN_ENOINPUT);
+    cr_assert(data_verify(&(data_verify_cfg){.path = dir}, &r) == MN_ENOINPUT);
+    cr_assert(data_verify(&(data_verify_cfg){.path = "/nowhere/at/all"}, &r) == MN_ENOINPUT);
     free(bytes);
     support_remove(dir);
 }
