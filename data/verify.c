@@ -40,7 +40,7 @@ typedef struct work {
 
 static void find_in_folder(work *w, const char *file, data__problem kind, const char *text)
 {
-    data__find(&w->folder, file, kind, -1, NULL, -1, text);
+    data__report_problem(&w->folder, file, kind, -1, NULL, -1, text);
 }
 
 // Shards

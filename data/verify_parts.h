@@ -13,16 +13,16 @@
 // What kind of problem, in the report as its text.
 // X(id, text)
 #define DATA__PROBLEM_MAP(X)                                                                                           \
-    X(MISSING, "missing")   /* the manifest names it, it is not there */                                              \
-    X(MANIFEST, "manifest") /* the manifest is damaged, or disagrees with the shard */                                \
-    X(SIZE, "size")         /* cut, or added to */                                                                    \
-    X(INDEX, "index")       /* labels, offsets, structure */                                                          \
-    X(RECORD, "record")     /* bytes of one record */                                                                 \
-    X(PAYLOAD, "payload")   /* bytes of the payload that no record's checksum blames */                               \
-    X(PICTURE, "picture")   /* the picture is not what the index says */                                              \
-    X(LABEL, "label")       /* out of range, or against its mask */                                                   \
-    X(ORDER, "order")       /* of frames and times */                                                                 \
-    X(FEATURES, "features") /* in a file of features */                                                               \
+    X(MISSING, "missing")   /* the manifest names it, it is not there */                                               \
+    X(MANIFEST, "manifest") /* the manifest is damaged, or disagrees with the shard */                                 \
+    X(SIZE, "size")         /* cut, or added to */                                                                     \
+    X(INDEX, "index")       /* labels, offsets, structure */                                                           \
+    X(RECORD, "record")     /* bytes of one record */                                                                  \
+    X(PAYLOAD, "payload")   /* bytes of the payload that no record's checksum blames */                                \
+    X(PICTURE, "picture")   /* the picture is not what the index says */                                               \
+    X(LABEL, "label")       /* out of range, or against its mask */                                                    \
+    X(ORDER, "order")       /* of frames and times */                                                                  \
+    X(FEATURES, "features") /* in a file of features */                                                                \
     X(READ, "read")         /* the file system failed */
 typedef enum data__problem {
 #define DATA__PROBLEM_ENUM(id, text) DATA__PROBLEM_##id,
@@ -31,15 +31,15 @@ typedef enum data__problem {
 } data__problem;
 
 typedef struct data__findings {
-    json_t *problems; // as the report lists them; NULL until there is one
+    json_t *problems;                           // as the report lists them; NULL until there is one
     int64_t n_problems, n_read, records, bytes; // n_read: of them, failures of the file system
 } data__findings;
 
 enum { DATA__LISTED_MOST = 100000 }; // of one shard; more are only counted
 
 // record, byte: -1 where it is of no one record, or the place is not known. name: of the record, or NULL.
-void data__find(data__findings *f, const char *file, data__problem kind, int64_t record, const char *name, int64_t byte,
-                const char *text);
+void data__report_problem(data__findings *f, const char *file, data__problem kind, int64_t record, const char *name,
+                          int64_t byte, const char *text);
 json_t *data__json_text(const char *text); // what is not UTF-8 as \xNN
 
 typedef struct data__shard_check {

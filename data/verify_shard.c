@@ -40,8 +40,8 @@ static void put(json_t *o, const char *key, json_t *v)
     mn_assert(v && json_object_set_new(o, key, v) == 0);
 }
 
-void data__find(data__findings *f, const char *file, data__problem kind, int64_t record, const char *name, int64_t byte,
-                const char *text)
+void data__report_problem(data__findings *f, const char *file, data__problem kind, int64_t record, const char *name,
+                          int64_t byte, const char *text)
 {
     f->n_read += kind == DATA__PROBLEM_READ;
     if (f->n_problems++ >= DATA__LISTED_MOST) return;
@@ -67,12 +67,12 @@ static void of_file(const check *k, data__problem kind, int64_t byte, const char
 {
     size_t n = strlen(k->path); // the report names the file anyway
     if (strncmp(text, k->path, n) == 0 && text[n] == ':' && text[n + 1] == ' ') text += n + 2;
-    data__find(k->out, k->c->file, kind, -1, NULL, byte, text);
+    data__report_problem(k->out, k->c->file, kind, -1, NULL, byte, text);
 }
 
 static void of_record(const check *k, data__problem kind, int64_t i, int64_t byte, const char *text)
 {
-    data__find(k->out, k->c->file, kind, i, data_shard_name(k->s, i), byte, text);
+    data__report_problem(k->out, k->c->file, kind, i, data_shard_name(k->s, i), byte, text);
 }
 
 // Labels: no label is where the mask has none, and the other way round.
@@ -169,7 +169,8 @@ static void take_damage(void *ctx, mn_err err, int64_t record, uint64_t byte, co
     else if (err == MN_EIO)
         of_record(k, DATA__PROBLEM_READ, record, (int64_t)byte, message);
     else
-        of_record(k, DATA__PROBLEM_RECORD, record, (int64_t)byte, "its bytes are not those that were imported (CRC32C)");
+        of_record(k, DATA__PROBLEM_RECORD, record, (int64_t)byte,
+                  "its bytes are not those that were imported (CRC32C)");
     if (k->c->read && record >= 0) k->c->read(k->c->ctx, (int64_t)data_shard_size(k->s, record));
 }
 
@@ -181,7 +182,7 @@ static mn_err look_at(const check *k, int64_t i, const void *bytes, size_t size)
     MN_TRY(data_image_probe(k->c->coder, bytes, size, &info));
     if (info.codec != x->codec[i] || info.width != x->width[i] || info.height != x->height[i] ||
         (x->channels[i] && info.channels != x->channels[i]) ||
-        info.orientation != (x->orientation[i] ? x->orientation[i] : 1))
+        (x->orientation[i] <= 8 && info.orientation != (x->orientation[i] ? x->orientation[i] : 1)))
         return mn_fail(MN_EDATA, "its index says codec %d, %d x %d, %d channels, its picture codec %d, %d x %d, %d",
                        x->codec[i], x->width[i], x->height[i], x->channels[i], info.codec, info.width, info.height,
                        info.channels);
@@ -255,11 +256,12 @@ static void find_in_index(const check *k, const char *path, int fd, const data__
 {
     const data__manifest_shard *want = entry_of(k->c);
     uint64_t end = seal->payload_offset + seal->payload_bytes;
-    char *text = seal->payload_bytes
-                     ? mn_sprintf("its index (labels, offsets, structure) is damaged: in bytes %d to %llu, or %llu to %llu",
-                                  DATA__SEAL_BYTES, (unsigned long long)seal->payload_offset,
-                                  (unsigned long long)end, (unsigned long long)seal->file_bytes)
-                     : mn_strdup("its index (labels, offsets, structure) is damaged");
+    char *text =
+        seal->payload_bytes
+            ? mn_sprintf("its index (labels, offsets, structure) is damaged: in bytes %d to %llu, or %llu to %llu",
+                         DATA__SEAL_BYTES, (unsigned long long)seal->payload_offset, (unsigned long long)end,
+                         (unsigned long long)seal->file_bytes)
+            : mn_strdup("its index (labels, offsets, structure) is damaged");
     of_file(k, DATA__PROBLEM_INDEX, DATA__SEAL_BYTES, text);
     free(text);
     if (!want) return;

@@ -101,6 +101,13 @@ static mn_err go_on(data__verify_state *s, const char *what, const char *text, s
     return err;
 }
 
+static void release(data__verify_state *s)
+{
+    if (s->fd >= 0) (void)close(s->fd); // every line is durable; releases the lock
+    json_decref(s->done);
+    *s = (data__verify_state){.fd = -1};
+}
+
 mn_err data__verify_state_open(data__verify_state *s, const char *path, const char *what)
 {
     struct stat st;
@@ -122,7 +129,7 @@ mn_err data__verify_state_open(data__verify_state *s, const char *path, const ch
         if (err == MN_OK) err = go_on(s, what, text, (size_t)st.st_size);
     }
     free(text);
-    if (err != MN_OK) (void)data__verify_state_close(s, 0); // the first error is told
+    if (err != MN_OK) release(s);
     return err;
 }
 
@@ -163,9 +170,9 @@ int data__verify_state_has(const data__verify_state *s, const char *dir, const c
 
 mn_err data__verify_state_add(const data__verify_state *s, const char *file, json_t *who, const data__findings *f)
 {
-    json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "file", data__json_text(file), "identity", json_incref(who),
-                          "records", (json_int_t)f->records, "bytes", (json_int_t)f->bytes, "n_problems",
-                          (json_int_t)f->n_problems, "n_read", (json_int_t)f->n_read, "problems",
+    json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "file", data__json_text(file), "identity",
+                          json_incref(who), "records", (json_int_t)f->records, "bytes", (json_int_t)f->bytes,
+                          "n_problems", (json_int_t)f->n_problems, "n_read", (json_int_t)f->n_read, "problems",
                           f->problems ? json_incref(f->problems) : json_array());
     mn_assert(o != NULL);
     mn_err err = write_line(s, o);
@@ -176,10 +183,7 @@ mn_err data__verify_state_add(const data__verify_state *s, const char *file, jso
 mn_err data__verify_state_close(data__verify_state *s, int finished)
 {
     mn_err err = MN_OK;
-    if (s->fd >= 0 && finished && unlink(s->path) != 0)
-        err = mn_fail(MN_EIO, "%s: cannot be removed: %s", s->path, strerror(errno));
-    if (s->fd >= 0) (void)close(s->fd); // every line is durable; releases the lock
-    json_decref(s->done);
-    *s = (data__verify_state){.fd = -1};
+    if (finished && unlink(s->path) != 0) err = mn_fail(MN_EIO, "%s: cannot be removed: %s", s->path, strerror(errno));
+    release(s);
     return err;
 }

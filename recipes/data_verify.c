@@ -71,7 +71,8 @@ static const struct argp parser = {
     options,
     parse,
     "SHARDS",
-    "Reads every byte of a dataset folder, one shard, or a feature folder, and names everything that is damaged or does "
+    "Reads every byte of a dataset folder, one shard, or a feature folder, and names everything that is damaged or "
+    "does "
     "not agree, with file, record and byte offset. Exit status 65 when anything is wrong.\v"
     "Example:\n  mien data verify mien-data/affwild2\n"
     "  mien data verify mien-data/affwild2 --state verify.state\n",

@@ -1,19 +1,24 @@
 // What `mien data verify` and `mien data info` say.
 #include "data/counts.h"
+#include "data/image.h"
 #include "data/info.h"
 #include "data/verify.h"
+#include "data/verify_parts.h"
 #include "shard_support.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+enum { SIDE = 12, RECORDS = 40 };
 #define must(call) cr_assert((call) == MN_OK, "%s: %s", #call, mn_errmsg())
 
-// Number of problems, -1 when it is sound; `part` (or NULL) must be in one of them.
+// Number of problems; `part` (or NULL) must be in one of them.
 static int64_t problems(const char *path, const char *part)
 {
     json_t *r, *o;
@@ -29,6 +34,24 @@ static int64_t problems(const char *path, const char *part)
     return n;
 }
 
+// A grey picture of its own for each i, as PNG.
+static size_t picture(int i, unsigned char *bytes, size_t capacity)
+{
+    data_coder *c;
+    const uint8_t *png;
+    size_t size;
+    uint8_t pixels[SIDE * SIDE];
+    memset(pixels, 0, sizeof(pixels));
+    for (int k = 0; k < SIDE * SIDE; k++)
+        pixels[k] = (uint8_t)(k * 7 + i * (k % 13));
+    must(data_coder_open(&c));
+    must(data_png_encode(c, pixels, SIDE, SIDE, 1, &png, &size));
+    cr_assert(size <= capacity);
+    memcpy(bytes, png, size);
+    data_coder_close(c);
+    return size;
+}
+
 // Labels that agree with their masks, as support_shard's on purpose do not.
 static void sound_dataset(const char *dir)
 {
@@ -42,11 +65,12 @@ static void sound_dataset(const char *dir)
                                                  .has_expr = 1,
                                                  .has_va = 1,
                                                  .has_identity = 1}));
-    for (int i = 0; i < 40; i++) {
+    for (int i = 0; i < RECORDS; i++) {
         unsigned char bytes[4096];
-        data_record r = {.name = "n", .payload = bytes, .size = support_bytes(i, bytes), .va = {NAN, 0.25f}};
+        data_record r = {.name = "n", .payload = bytes, .va = {NAN, 0.25f}};
+        if (i % 5 < 4) r.size = picture(i, bytes, sizeof(bytes));
         r.codec = r.size ? DATA_CODEC_PNG : DATA_CODEC_NONE;
-        r.width = r.height = 3;
+        r.width = r.height = SIDE;
         r.expr = (int8_t)(i % 8);
         r.identity = i / 4;
         r.mask = DATA_HAS_EXPR | DATA_HAS_AROUSAL | DATA_HAS_IDENTITY;
@@ -62,6 +86,7 @@ Test(verify, finds_damage_and_goes_on)
 {
     char *dir = support_folder(), path[600], away[600];
     size_t size;
+    json_t *r;
     sound_dataset(dir);
     cr_assert(problems(dir, NULL) == 0);
     snprintf(path, sizeof(path), "%s/made-train-00000-of-00001.h5", dir);
@@ -69,8 +94,8 @@ Test(verify, finds_damage_and_goes_on)
     unsigned char *bytes = support_read(path, &size);
     data_shard *s;
     must(data_shard_open(&s, path));
-    uint64_t first = 0; // of the payload: pages begin it
-    for (uint64_t at = 4096; at < size && !first; at += 4096) {
+    uint64_t first = 0;
+    for (uint64_t at = 4096; at < size && !first; at++) {
         unsigned char record[4096];
         size_t n;
         must(data_shard_read(s, 0, record, sizeof(record), &n));
@@ -82,7 +107,16 @@ Test(verify, finds_damage_and_goes_on)
     bytes[first + 3] ^= 1;
     bytes[second] ^= 0x80;
     support_write(path, bytes, size);
-    cr_assert(problems(dir, "record 2") == 2); // both are named
+    cr_assert(problems(dir, "CRC32C") == 2); // both are named
+    must(data_verify(&(data_verify_cfg){.path = dir}, &r));
+    const json_t *found = json_object_get(r, "problems");
+    for (size_t k = 0; k < 2; k++) { // with their places
+        const json_t *o = json_array_get(found, k);
+        cr_assert(strcmp(json_string_value(json_object_get(o, "kind")), "record") == 0);
+        cr_assert(json_integer_value(json_object_get(o, "record")) == (k ? 2 : 0));
+        cr_assert(json_integer_value(json_object_get(o, "byte")) == (json_int_t)(k ? second : first));
+    }
+    json_decref(r);
     bytes[first + 3] ^= 1;
     bytes[second] ^= 0x80;
     bytes[size - 1] ^= 4;
@@ -97,7 +131,6 @@ Test(verify, finds_damage_and_goes_on)
     snprintf(path, sizeof(path), "%s/manifest.json", dir);
     cr_assert(unlink(path) == 0);
     cr_assert(problems(dir, "manifest") == 1);
-    json_t *r;
     cr_assert(unlink(away) == 0);
     cr_assert(data_verify(&(data_verify_cfg){.path = dir}, &r) == MN_ENOINPUT);
     cr_assert(data_verify(&(data_verify_cfg){.path = "/nowhere/at/all"}, &r) == MN_ENOINPUT);
@@ -135,9 +168,27 @@ static void unmarked_affect(data_record *r)
 {
     r->va[0] = NAN;
 }
-static void no_size(data_record *r)
+static void other_size(data_record *r)
 {
-    r->width = 0;
+    r->width = SIDE + 1;
+}
+static void other_format(data_record *r)
+{
+    r->codec = DATA_CODEC_JPEG;
+}
+static void other_channels(data_record *r)
+{
+    r->channels = 3;
+}
+static void no_picture(data_record *r)
+{
+    r->payload = "not a picture at all, whatever the index says of it";
+    r->size = 51;
+}
+static void half_a_sample(data_record *r)
+{
+    r->codec = DATA_CODEC_PCM16K;
+    r->size = 3;
 }
 static void no_codec(data_record *r)
 {
@@ -184,7 +235,9 @@ static void spoiled_shard(const char *dir, spoil spoil_record)
                                                  .has_video = 1}));
     must(data_writer_video(w, &row, &video));
     for (int i = 0; i < 2; i++) {
-        data_record r = {.name = "n", .payload = "x", .size = 1, .codec = DATA_CODEC_JPEG, .width = 1, .height = 1};
+        unsigned char bytes[4096];
+        data_record r = {.name = "n", .payload = bytes, .codec = DATA_CODEC_PNG, .width = SIDE, .height = SIDE};
+        r.size = picture(i, bytes, sizeof(bytes));
         r.mask = DATA_HAS_EXPR | DATA_HAS_VALENCE | DATA_HAS_AROUSAL | (0xfffu << 16);
         r.video = video;
         r.frame = 4 + i;
@@ -207,7 +260,11 @@ Test(verify, every_contradiction_is_named)
                {unmarked_au, "action unit disagrees"},
                {wrong_affect, "arousal is out of range"},
                {unmarked_affect, "arousal disagrees"},
-               {no_size, "no size"},
+               {other_size, "its index says"},
+               {other_format, "its index says"},
+               {other_channels, "its index says"},
+               {no_picture, "not a JPEG or PNG"},
+               {half_a_sample, "half a sample"},
                {no_codec, "codec"},
                {wrong_orientation, "orientation"},
                {same_frame, "frame number is not larger"},
@@ -223,6 +280,64 @@ Test(verify, every_contradiction_is_named)
         cr_assert(problems(path, NULL) == 0);
         support_remove(dir);
     }
+}
+
+// An interrupted check goes on where it stopped, by a state that is trusted only as far as it may be.
+Test(verify, a_state_goes_on)
+{
+    char *dir = support_folder(), *aside = support_folder(), state[600], path[600];
+    data_verify_cfg cfg = {.path = dir, .jobs = 1, .state = state};
+    json_t *r;
+    size_t size;
+    sound_dataset(dir);
+    snprintf(state, sizeof(state), "%s/inside", dir);
+    cr_assert(data_verify(&cfg, &r) == MN_EUSAGE);
+    snprintf(state, sizeof(state), "%s/state", aside);
+    support_write(state, "a user's own file\n", 18);
+    cr_assert(data_verify(&cfg, &r) == MN_ECREATE);
+    unsigned char *bytes = support_read(state, &size);
+    cr_assert(size == 18);
+    free(bytes);
+    cr_assert(unlink(state) == 0);
+    must(data_verify(&cfg, &r)); // finished: the file is gone
+    json_decref(r);
+    cr_assert(access(state, F_OK) != 0);
+
+    data__verify_state s; // as a check leaves it that was ended after its only shard, in which it found something
+    data__findings found = {.records = RECORDS, .bytes = 7};
+    const char *file = "made-train-00000-of-00001.h5";
+    data__report_problem(&found, file, DATA__PROBLEM_LABEL, 3, "n\xff", -1, "remembered");
+    char *real = realpath(dir, NULL);
+    must(data__verify_state_open(&s, state, real));
+    json_t *who = data__verify_identity(dir, file);
+    must(data__verify_state_add(&s, file, who, &found));
+    cr_assert(data_verify(&cfg, &r) == MN_ECREATE && strstr(mn_errmsg(), "another check is using it"));
+    must(data__verify_state_close(&s, 0));
+    bytes = support_read(state, &size);
+    snprintf(path, sizeof(path), "%s/%s", dir, file);
+    for (int torn = 0; torn < 4; torn++) { // sound, torn in its last line, a bit flipped there, the shard written anew
+        if (torn == 2) bytes[size - 9] ^= 1;
+        support_write(state, bytes, torn == 1 ? size - 1 : size);
+        if (torn == 2) bytes[size - 9] ^= 1;
+        if (torn == 3) cr_assert(utimensat(AT_FDCWD, path, NULL, 0) == 0);
+        must(data_verify(&cfg, &r));
+        cr_assert(json_integer_value(json_object_get(r, "resumed")) == (torn == 0), "%d", torn);
+        cr_assert(json_integer_value(json_object_get(r, "n_problems")) == (torn == 0), "%d", torn);
+        json_decref(r);
+        cr_assert(access(state, F_OK) != 0);
+    }
+    support_write(state, bytes, size);
+    cfg.decode = 1; // another check
+    cr_assert(data_verify(&cfg, &r) == MN_ECREATE && strstr(mn_errmsg(), "another check"));
+    cfg.decode = 0;
+    cr_assert(unlink(state) == 0 && symlink("/etc/passwd", state) == 0);
+    cr_assert(data_verify(&cfg, &r) == MN_ECREATE);
+    json_decref(found.problems);
+    json_decref(who);
+    free(bytes);
+    free(real);
+    support_remove(dir);
+    support_remove(aside);
 }
 
 static int64_t at(const json_t *o, const char *a, const char *b, const char *c)
