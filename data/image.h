@@ -67,6 +67,24 @@ void data_image_release(data_image *im);
 MN_MUST_CHECK mn_err data_image_resize(const data_image *in, const double box[4], int out_width, int out_height,
                                        data_image *out);
 
+// The same with another kernel. Box: the mean of the pixels covered; cubic: Keys' with a = -0.5; Lanczos: three lobes (all
+// as Pillow defines them).
+#define DATA_KERNELS(X)                                                                                                \
+    X(TRIANGLE, "triangle")                                                                                            \
+    X(BOX, "box")                                                                                                      \
+    X(CUBIC, "cubic")                                                                                                  \
+    X(LANCZOS, "lanczos")
+typedef enum data_kernel {
+#define DATA_KERNEL_ENUM(name, text) DATA_KERNEL_##name,
+    DATA_KERNELS(DATA_KERNEL_ENUM)
+#undef DATA_KERNEL_ENUM
+        DATA_KERNEL_COUNT
+} data_kernel;
+const char *data_kernel_name(data_kernel f);
+int data_kernel_number(const char *name); // -1: there is none of this name
+MN_MUST_CHECK mn_err data_image_resize_by(const data_image *in, const double box[4], int out_width, int out_height,
+                                          data_kernel kernel, data_image *out);
+
 // Encoders: rgb is (height, width, 3); *bytes is the coder's memory, valid until its next encode.
 // quality 1..100; full_colour 1: 4:4:4, 0: 4:2:0.
 MN_MUST_CHECK mn_err data_jpeg_encode(data_coder *c, const uint8_t *rgb, int width, int height, int quality,

@@ -4,11 +4,12 @@
 //     data_import_report r; MN_TRY(data_import(&cfg, &r)); ... data_import_report_free(&r);
 //
 // Every record of the source ends in a shard or in rejects.csv with a reason; nothing is dropped in silence. The result
-// is the same for every number of ranks: the work is cut into shards by a pure function of the source, shard k is made
-// by rank k % world. A killed import goes on: finished shards of the same source and options are kept. One import at a
-// time may work on a folder; a second one is refused (MN_ECREATE). Faces are expected cropped: pictures are stored as
-// they are.
-// Threading: one thread; pictures and lists are streamed, so memory is bounded by the lists.
+// is the same, bit for bit, for every number of ranks and jobs: the work is cut into shards by a pure function of the
+// source, shard k is made by one thread of rank k % world. A killed import goes on: finished shards of the same source
+// and options are kept, and a folder with shards of other ones is refused. One import at a time may work on a folder; a
+// second one is refused (MN_ECREATE). Faces are expected cropped: pictures are stored as they are.
+// Threading: called by one thread; pictures are streamed, so memory is bounded by the lists. The functions in ranks are
+// called by that thread alone.
 #ifndef DATA_IMPORT_H
 #define DATA_IMPORT_H
 
@@ -29,11 +30,16 @@ typedef struct data_ranks {
     mn_err (*end_share)(void *ctx, mn_err mine);
 } data_ranks;
 
+#define DATA_IMPORT_QUALITY 95
+
 typedef struct data_import_cfg {
     const char *kind, *src, *out;
     int64_t limit;      // at most so many records, spread over the splits; 0: all
     int size;           // encode anew with at most this many pixels a side; 0: bytes stay as they are
+    int quality;        // of the JPEG made then, 1..100; 0: DATA_IMPORT_QUALITY
+    int filter;         // that reduces the picture then: DATA_KERNEL_* (data/image.h)
     int headers_only;   // 1: look at the header of a picture only, not at all of it
+    int jobs;           // shards made at a time by this rank, each by a thread; 0: 1
     double reject_most; // share of pictures or label rows that may be rejected before the import fails; 0: 0.1
     int dry_run;        // scan and report, write nothing
     data_ranks ranks;

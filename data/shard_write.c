@@ -6,7 +6,6 @@
 #include "data/shard_columns.h"
 #include "data/shard_h5.h"
 #include "data/shard_seal.h"
-#include "nn/base/clock.h"
 #include "nn/base/fault.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
@@ -287,7 +286,7 @@ static mn_err push_video_strings(data_writer *w)
 static mn_err put_attributes(data_writer *w, hid_t file)
 {
     const data_writer_cfg *c = &w->cfg;
-    char index[DATA__DIGEST_TEXT], payload[DATA__DIGEST_TEXT], utc[32];
+    char index[DATA__DIGEST_TEXT], payload[DATA__DIGEST_TEXT];
     XXH128_hash_t digest;
     MN_TRY(data__columns_digest(&w->columns, &digest));
     data__digest_text(digest, index);
@@ -299,7 +298,7 @@ static mn_err put_attributes(data_writer *w, hid_t file)
                              {"importer", c->importer},
                              {"importer_version", MIEN_VERSION},
                              {"importer_options", *c->options_json ? c->options_json : "{}"},
-                             {"created_utc", mn_utc_text(utc, sizeof(utc))},
+                             {"created_utc", "see manifest.json"}, // so that the same source gives the same bytes
                              {"source_manifest_xxh3", c->source},
                              {"terms_note", "The records are under the terms of the dataset they come from."},
                              {"payload_xxh3", payload},
@@ -374,6 +373,8 @@ static mn_err write_file(data_writer *w)
     MN_TRY(write_structure(w, &seal.payload_offset));
     fd = open(w->temporary, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
     if (fd < 0) return mn_fail(MN_EIO, "%s: %s", w->temporary, strerror(errno));
+    if (mn_fault("shard.structure")) err = mn_fail(MN_EIO, "%s: injected failure", w->temporary);
+    if (err != MN_OK) goto out;
     MN_TRY_OUT(err, copy_payload(w, fd, seal.payload_offset));
     off_t size = lseek(fd, 0, SEEK_END);
     if (size < 0) {

@@ -4,7 +4,9 @@
 #include "recipes/usage.h"
 #include "recipes/verbs.h"
 
+#include "data/image.h"
 #include "data/import.h"
+#include "dist/cores.h"
 #include "dist/proceed.h"
 #include "dist/watchdog.h"
 
@@ -16,19 +18,37 @@
 
 typedef struct import_args {
     data_import_cfg cfg;
-    int json;
+    int json, filtered;
 } import_args;
 
-enum { OPT_SRC = 1, OPT_OUT, OPT_SIZE, OPT_LIMIT, OPT_DRY_RUN, OPT_JSON, OPT_REJECTS, OPT_HEADERS };
+enum {
+    OPT_SRC = 1,
+    OPT_OUT,
+    OPT_SIZE,
+    OPT_LIMIT,
+    OPT_DRY_RUN,
+    OPT_JSON,
+    OPT_REJECTS,
+    OPT_HEADERS,
+    OPT_JOBS,
+    OPT_CHECK,
+    OPT_QUALITY,
+    OPT_FILTER
+};
 
 static const struct argp_option import_options[] = {
     {"src", OPT_SRC, "DIR", 0, "Where the dataset was unpacked (its own folder and file names)", 0},
     {"out", OPT_OUT, "SHARDS", 0, "Folder for the shards; made if it is not there", 0},
     {"size", OPT_SIZE, "PX", 0,
      "Encode larger pictures anew with at most PX pixels a side (default: store the bytes as they are)", 0},
+    {"quality", OPT_QUALITY, "Q", 0, "With --size: quality of those JPEGs, 1 to 100 (default 95)", 0},
+    {"filter", OPT_FILTER, "NAME", 0, "With --size: triangle (default), box, cubic or lanczos", 0},
     {"limit", OPT_LIMIT, "N", 0, "At most N records, spread over the splits", 0},
     {"max-rejects", OPT_REJECTS, "SHARE", 0, "Fail when more than this share is rejected (default 0.1)", 0},
-    {"headers-only", OPT_HEADERS, NULL, 0, "Do not decode every picture; look at its header only", 0},
+    {"check", OPT_CHECK, "whole|header", 0, "How much of a picture is looked at (default whole)", 0},
+    {"headers-only", OPT_HEADERS, NULL, 0, "The same as --check header", 0},
+    {"jobs", OPT_JOBS, "N", 0, "Shards a rank makes at a time (default: the cores of the node, shared by its ranks)",
+     0},
     {"dry-run", OPT_DRY_RUN, NULL, 0, "Read the lists, say what would be done, write nothing", 0},
     {"json", OPT_JSON, NULL, 0, "Print the report as one JSON object", 0},
     {0}};
@@ -53,6 +73,23 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
         return mien_int(state, "--limit", arg, 1, INT64_MAX, &a->cfg.limit);
     case OPT_REJECTS:
         return mien_positive(state, "--max-rejects", arg, 1, &a->cfg.reject_most);
+    case OPT_QUALITY:
+        err = mien_int(state, "--quality", arg, 1, 100, &size);
+        a->cfg.quality = (int)size;
+        return err;
+    case OPT_FILTER:
+        a->filtered = 1;
+        a->cfg.filter = data_kernel_number(arg);
+        return a->cfg.filter >= 0 ? 0 : mien_usage(state, "--filter is triangle, box, cubic or lanczos, not '%s'", arg);
+    case OPT_JOBS:
+        err = mien_int(state, "--jobs", arg, 1, 1024, &size);
+        a->cfg.jobs = (int)size;
+        return err;
+    case OPT_CHECK:
+        a->cfg.headers_only = strcmp(arg, "header") == 0;
+        return a->cfg.headers_only || strcmp(arg, "whole") == 0
+                   ? 0
+                   : mien_usage(state, "--check is whole or header, not '%s'", arg);
     case OPT_HEADERS:
         a->cfg.headers_only = 1;
         return 0;
@@ -67,6 +104,9 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
         a->cfg.kind = arg;
         return 0;
     case ARGP_KEY_END:
+        if (!a->cfg.size && (a->cfg.quality || a->filtered))
+            return mien_usage(state,
+                              "--quality and --filter say how larger pictures are encoded anew: give --size too");
         return a->cfg.kind && a->cfg.src && a->cfg.out ? 0 : mien_usage(state, "KIND, --src and --out are needed");
     default:
         return ARGP_ERR_UNKNOWN;
@@ -191,6 +231,9 @@ static mn_err run_import(int argc, char **argv)
     MN_TRY(mien_enter(&c));
     allow_time(c);
     dist_share_begin(&share, c);
+    dist_cores cores;
+    mn_err err = dist_cores_plan(c, a.cfg.jobs, &cores);
+    if (!a.cfg.jobs) a.cfg.jobs = cores.threads;
     a.cfg.ranks = (data_ranks){.rank = dist_rank(c),
                                .world = dist_world(c),
                                .ctx = &share,
@@ -198,7 +241,7 @@ static mn_err run_import(int argc, char **argv)
                                .agree = agree_ranks,
                                .proceed = proceed_ranks,
                                .end_share = end_share_ranks};
-    mn_err err = data_import(&a.cfg, &report);
+    if (err == MN_OK) err = data_import(&a.cfg, &report);
     if (dist_rank(c) == 0 && report.json) {
         mn_err printed = MN_OK;
         if (a.json)

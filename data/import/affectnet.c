@@ -277,5 +277,8 @@ static void close_state(void *state)
     free(s);
 }
 
-const data__importer data__import_affectnet = {
-    .scan = scan, .write = write_picture, .close = close_state, .columns = {.has_expr = 1, .has_va = 1, .has_box = 1}};
+const data__importer data__import_affectnet = {.scan = scan,
+                                               .write = write_picture,
+                                               .close = close_state,
+                                               .columns = {.has_expr = 1, .has_va = 1, .has_box = 1},
+                                               .threads = 1};

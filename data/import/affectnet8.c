@@ -311,4 +311,4 @@ static void close_state(void *state)
 }
 
 const data__importer data__import_affectnet8 = {
-    .scan = scan, .write = write_picture, .close = close_state, .columns = {.has_expr = 1, .has_va = 1}};
+    .scan = scan, .write = write_picture, .close = close_state, .columns = {.has_expr = 1, .has_va = 1}, .threads = 1};

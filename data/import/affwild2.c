@@ -184,4 +184,5 @@ static void close_state(void *state)
 const data__importer data__import_affwild2 = {.scan = scan,
                                               .write = write_unit,
                                               .close = close_state,
-                                              .columns = {.has_expr = 1, .has_au = 1, .has_va = 1, .has_video = 1}};
+                                              .columns = {.has_expr = 1, .has_au = 1, .has_va = 1, .has_video = 1},
+                                              .threads = 1};

@@ -34,8 +34,6 @@ typedef struct casia_state {
     int64_t bytes; // of train.rec
     int64_t n, capacity, folders;
     item *items;
-    unsigned char *buffer;
-    size_t buffer_size;
 } casia_state;
 
 static item *new_item(casia_state *s)
@@ -102,20 +100,18 @@ static mn_err read_index(casia_state *s, const char *path)
 }
 
 // Reads and joins a record. MN_EDATA: it is damaged.
-static mn_err read_record(casia_state *s, const item *i, data__recordio_face *face)
+static mn_err read_record(data__import *im, const item *i, data__recordio_face *face)
 {
+    const casia_state *s = im->state;
     size_t payload, size = (size_t)i->size;
+    void *buffer;
     if (i->size > RECORD_MOST)
         return mn_fail(MN_EDATA, "train.rec: byte %lld: a record of %lld bytes", (long long)i->offset,
                        (long long)i->size);
-    if (size > s->buffer_size) {
-        free(s->buffer);
-        s->buffer_size = size * 2;
-        s->buffer = mn_calloc(s->buffer_size, 1);
-    }
-    MN_TRY(data_file_pread(s->records, "train.rec", s->buffer, size, (uint64_t)i->offset));
-    MN_TRY(data__recordio_join("train.rec", i->offset, s->buffer, size, &payload));
-    return data__recordio_head("train.rec", i->offset, s->buffer, payload, face);
+    MN_TRY(data__import_scratch(im, size, &buffer));
+    MN_TRY(data_file_pread(s->records, "train.rec", buffer, size, (uint64_t)i->offset));
+    MN_TRY(data__recordio_join("train.rec", i->offset, buffer, size, &payload));
+    return data__recordio_head("train.rec", i->offset, buffer, payload, face);
 }
 
 // The keys of pictures: where record 0 has labels (A, B), 1 to A - 1, and the records of identities follow; else all.
@@ -125,7 +121,7 @@ static mn_err find_pictures(casia_state *s, int64_t *first, int64_t *end)
     *first = 0;
     *end = INT64_MAX;
     if (s->n == 0 || s->items[0].key != 0) return MN_OK;
-    MN_TRY(read_record(s, &s->items[0], &face));
+    MN_TRY(read_record(s->im, &s->items[0], &face));
     if (face.n_labels == 0 || face.size > 0) return MN_OK;
     if (face.n_labels < 2 || !(face.label[0] >= 1) || !(face.label[1] >= face.label[0]) || face.label[1] > 1e15f)
         return mn_fail(MN_EDATA, "train.rec: byte %lld: record 0 does not say which records are pictures",
@@ -230,12 +226,12 @@ static mn_err scan(data__import *im)
 // Importing
 
 // The picture of a record; what is damaged is listed with its byte.
-static mn_err write_record(data__import *im, casia_state *s, const item *i, data_record *r, int *accepted)
+static mn_err write_record(data__import *im, const item *i, data_record *r, int *accepted)
 {
     data__recordio_face face;
     char detail[64];
     *accepted = 0;
-    mn_err err = read_record(s, i, &face);
+    mn_err err = read_record(im, i, &face);
     if (err == MN_EDATA) {
         data__import_reject(im, DATA__REJECT_DAMAGED, "train.rec", i->key, mn_errmsg());
         return MN_OK;
@@ -253,7 +249,7 @@ static mn_err write_record(data__import *im, casia_state *s, const item *i, data
 
 static mn_err write_picture(data__import *im, const data__group *g, const data__unit *u, data_writer *w)
 {
-    casia_state *s = im->state;
+    const casia_state *s = im->state;
     const item *i = &s->items[u->item];
     char key[32];
     data_record r = {.expr = -1, .video = -1, .mask = DATA_HAS_IDENTITY, .identity = i->identity};
@@ -265,7 +261,7 @@ static mn_err write_picture(data__import *im, const data__group *g, const data__
     if (i->name)
         MN_TRY(data__import_picture(im, s->root, i->name, i->name, 0, &r, &accepted));
     else
-        MN_TRY(write_record(im, s, i, &r, &accepted));
+        MN_TRY(write_record(im, i, &r, &accepted));
     return accepted ? data__import_add(im, w, &r) : MN_OK;
 }
 
@@ -277,9 +273,8 @@ static void close_state(void *state)
     for (int64_t i = 0; i < s->n; i++)
         free(s->items[i].name);
     free(s->items);
-    free(s->buffer);
     free(s);
 }
 
 const data__importer data__import_casia_webface = {
-    .scan = scan, .write = write_picture, .close = close_state, .columns = {.has_identity = 1}};
+    .scan = scan, .write = write_picture, .close = close_state, .columns = {.has_identity = 1}, .threads = 1};

@@ -255,5 +255,8 @@ static void close_state(void *state)
     free(s);
 }
 
-const data__importer data__import_celeba = {
-    .scan = scan, .write = write_picture, .close = close_state, .columns = {.has_identity = 1, .has_attr = 1}};
+const data__importer data__import_celeba = {.scan = scan,
+                                            .write = write_picture,
+                                            .close = close_state,
+                                            .columns = {.has_identity = 1, .has_attr = 1},
+                                            .threads = 1};

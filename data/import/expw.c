@@ -214,4 +214,4 @@ static void close_state(void *state)
 }
 
 const data__importer data__import_expw = {
-    .scan = scan, .write = write_face, .close = close_state, .columns = {.has_expr = 1, .has_box = 1}};
+    .scan = scan, .write = write_face, .close = close_state, .columns = {.has_expr = 1, .has_box = 1}, .threads = 1};

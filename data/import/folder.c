@@ -97,4 +97,4 @@ static void close_state(void *state)
     free(s);
 }
 
-const data__importer data__import_folder = {.scan = scan, .write = write_picture, .close = close_state};
+const data__importer data__import_folder = {.scan = scan, .write = write_picture, .close = close_state, .threads = 1};

@@ -103,8 +103,11 @@ typedef struct data__import {
     int width, height; // of the picture at hand, before --size
     char *file;        // contents of the picture at hand
     size_t file_capacity;
-    data__tally *tally; // of the list or shard at hand
-    char *listing;      // its lines of rejects.csv
+    char *scratch; // see data__import_scratch
+    size_t scratch_capacity;
+    struct data__team *team; // NULL: the driver's own thread
+    data__tally *tally;      // of the list or shard at hand
+    char *listing;           // its lines of rejects.csv
     size_t listing_size, listing_capacity;
 } data__import;
 
@@ -114,6 +117,9 @@ struct data__importer {
     mn_err (*write)(data__import *im, const data__group *g, const data__unit *u, data_writer *w);
     void (*close)(void *state);
     data_writer_cfg columns; // has_*
+    // 1: write changes nothing in state, so several threads may be in it, each with a data__import of its own. 0: it is
+    // called by one thread, whatever --jobs says.
+    int threads;
 };
 
 // For scan
@@ -149,6 +155,8 @@ MN_MUST_CHECK mn_err data__import_picture(data__import *im, int root, const char
 // The same for a picture in memory, which is copied.
 MN_MUST_CHECK mn_err data__import_bytes(data__import *im, const void *bytes, size_t size, const char *file, int64_t row,
                                         data_record *r, int *accepted);
+// Memory of this thread for size bytes, valid until the next call: for files that are no pictures yet.
+MN_MUST_CHECK mn_err data__import_scratch(data__import *im, size_t size, void **memory);
 // Mean size of the pictures named, from at most 256 of them; missing ones do not count. Pure function of the source.
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx);
 

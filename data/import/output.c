@@ -3,6 +3,7 @@
 
 #include "data/file.h"
 #include "data/shard_manifest.h"
+#include "nn/base/fault.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -88,17 +89,41 @@ out:
     return err;
 }
 
+// Bytes of the shards that are there already.
+static mn_err bytes_there(const char *dir, int64_t *bytes)
+{
+    char **names;
+    int64_t n;
+    *bytes = 0;
+    MN_TRY(data_dir_like(dir, "", ".h5", &names, &n));
+    for (int64_t i = 0; i < n; i++) {
+        char *path = mn_sprintf("%s/%s", dir, names[i]);
+        struct stat st;
+        if (stat(path, &st) == 0) *bytes += st.st_size;
+        free(path);
+    }
+    mn_names_free(names, n);
+    return MN_OK;
+}
+
 static mn_err check_space(const data__job *j)
 {
     struct statvfs v;
-    int64_t need = 0;
+    int64_t need, there;
+    MN_TRY(bytes_there(j->im.cfg->out, &there));
+    need = -there;
     if (statvfs(j->im.cfg->out, &v) != 0) return mn_fail(MN_EIO, "%s: %s", j->im.cfg->out, strerror(errno));
     for (int i = 0; i < j->im.n_groups; i++)
         need += j->im.groups[i].bytes + j->im.groups[i].bytes / j->im.groups[i].n_shards; // and a spool
     double have = (double)v.f_bavail * (double)v.f_frsize;
-    if ((double)need <= have) return MN_OK;
+    if ((double)need <= have || mn_fault("import.space")) return MN_OK; // the fault: room that goes meanwhile
     return mn_fail(MN_ECREATE, "%s: about %.1f MiB are needed, %.1f MiB are free", j->im.cfg->out,
                    (double)need / 1048576, have / 1048576);
+}
+
+static int begins(const char *name, const char *with)
+{
+    return strncmp(name, with, strlen(with)) == 0;
 }
 
 // What a killed import left: temporary files, and shards that do not belong to this one.
@@ -110,9 +135,10 @@ static mn_err clean(const data__job *j)
     MN_TRY(mn_dir_list(j->im.cfg->out, &names, &n));
     for (int64_t i = 0; i < n && err == MN_OK; i++) {
         size_t k = strlen(names[i]);
-        int temporary = names[i][0] == '.' &&
-                        ((k > 4 && strcmp(names[i] + k - 4, ".tmp") == 0) || strncmp(names[i], ".spool-", 7) == 0);
-        if (!temporary) continue;
+        int of_shard = names[i][0] == '.' &&
+                       ((k > 4 && strcmp(names[i] + k - 4, ".tmp") == 0) || strncmp(names[i], ".spool-", 7) == 0);
+        if (!of_shard && !begins(names[i], DATA__REJECTS ".tmp-") && !begins(names[i], DATA__MANIFEST ".tmp-"))
+            continue;
         path = mn_sprintf("%s/%s", j->im.cfg->out, names[i]);
         if (unlink(path) != 0) err = mn_fail(MN_ECREATE, "%s: left by a killed import: %s", path, strerror(errno));
         free(path);
@@ -126,37 +152,43 @@ mn_err data__output_open(data__job *j, int64_t *finished)
     MN_TRY(mn_dir_make(j->im.cfg->out));
     MN_TRY(take_lock(j));
     MN_TRY(check_finished(j, finished));
-    if (*finished) return MN_OK;
+    if (!*finished) MN_TRY(data__plan_file_check(j));
     MN_TRY(clean(j));
-    MN_TRY(check_space(j));
+    if (!*finished) MN_TRY(check_space(j));
     char *work = mn_sprintf("%s/" DATA__IMPORT_WORK, j->im.cfg->out);
-    mn_err err = mn_dir_make(work);
+    mn_err err = MN_OK;
+    if (!*finished)
+        err = mn_dir_make(work);
+    else if (access(work, F_OK) == 0) // killed behind its last step but this one
+        err = mn_dir_remove(work);
     free(work);
-    return err;
+    return err == MN_OK && !*finished ? data__plan_file_write(j) : err;
 }
 
 // The end: one process
 
 static mn_err write_rejects(const data__job *j, char digest[MN_DIGEST_SIZE])
 {
-    char *path = mn_sprintf("%s/" DATA__REJECTS, j->im.cfg->out), *text = NULL;
-    size_t size = 0;
-    mn_err err = MN_OK;
-    FILE *f = open_memstream(&text, &size);
-    int written = f && fprintf(f, "reason,file,row,detail\n%s", j->scan_listing ? j->scan_listing : "") > 0;
-    for (int k = 0; k < j->n_shards && err == MN_OK && written; k++) {
-        data__tally tally;
-        char *listing;
-        int found;
-        err = data__sidecar_read(j->im.cfg->out, j->files[k], j->source, &tally, &listing, &found);
-        if (listing) written = fputs(listing, f) >= 0;
-        free(listing);
+    static const char head[] = "reason,file,row,detail\n";
+    char *path = mn_sprintf("%s/" DATA__REJECTS, j->im.cfg->out);
+    int64_t size;
+    mn_output o;
+    mn_err err = mn_output_open(&o, path);
+    if (err == MN_OK) {
+        err = mn_output_write(&o, head, sizeof(head) - 1);
+        if (err == MN_OK && j->scan_listing) err = mn_output_write(&o, j->scan_listing, strlen(j->scan_listing));
+        for (int k = 0; k < j->n_shards && err == MN_OK; k++) { // one at a time: there may be millions of lines
+            data__tally tally;
+            char *listing;
+            int found;
+            err = data__sidecar_read(j->im.cfg->out, j->files[k], j->source, &tally, &listing, &found);
+            if (err == MN_OK && listing) err = mn_output_write(&o, listing, strlen(listing));
+            free(listing);
+        }
+        if (err == MN_OK && mn_fault("import.rejects")) err = mn_fail(MN_EIO, "%s: injected failure", path);
+        err = mn_output_close(&o, err);
     }
-    if (f && fclose(f) != 0) written = 0;
-    if (err == MN_OK)
-        err = written ? mn_file_replace(path, text, size) : mn_fail(MN_EMEM, "%s: no memory for it", path);
-    if (err == MN_OK) mn_digest(text, size, digest);
-    free(text);
+    if (err == MN_OK) err = mn_file_digest(path, digest, &size);
     free(path);
     return err;
 }
@@ -198,7 +230,8 @@ mn_err data__output_finish(const data__job *j, const data__tally *t)
                                                             .import_json = import,
                                                             .files = files,
                                                             .n_files = j->n_shards}));
-    MN_TRY_OUT(err, mn_dir_remove(work));
+    if (mn_fault("import.finish")) err = mn_fail(MN_EIO, "%s: injected failure", work);
+    if (err == MN_OK) err = mn_dir_remove(work);
 out:
     free(import);
     free(rejects);

@@ -93,6 +93,14 @@ void data__import_compare(const data__import *im, const char *what, int64_t have
         mn_info("import: %lld %s (the published dataset has %lld)", (long long)have, what, (long long)published);
 }
 
+void data__tally_add(data__tally *to, const data__tally *more)
+{
+    int64_t *a = (int64_t *)to;
+    const int64_t *b = (const int64_t *)more;
+    for (size_t i = 0; i < sizeof(*to) / sizeof(int64_t); i++)
+        a[i] += b[i];
+}
+
 int64_t data__tally_rejected(const data__tally *t)
 {
     int64_t n = 0;

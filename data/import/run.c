@@ -2,8 +2,6 @@
 #include "data/import/run.h"
 
 #include "data/shard_manifest.h"
-#include "nn/base/clock.h"
-#include "nn/base/fault.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -12,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-enum { REPORT_S = 30 };
 
 const data_import_kind data_import_kinds[] = {
 #define X(id, name, help) {name, help},
@@ -43,12 +39,6 @@ static mn_err sum(const data__job *j, int64_t *v, int64_t n)
 {
     const data_ranks *r = &j->im.cfg->ranks;
     return r->sum ? r->sum(r->ctx, v, n) : MN_OK;
-}
-
-mn_err data__import_proceed(data__import *im)
-{
-    const data_ranks *r = &im->cfg->ranks;
-    return r->proceed ? r->proceed(r->ctx) : MN_OK;
 }
 
 mn_err data__import_end_share(data__import *im, mn_err mine)
@@ -82,11 +72,12 @@ void data__import_digest(data__import *im, const void *bytes, size_t n)
 static void make_options(data__job *j)
 {
     const data_import_cfg *c = j->im.cfg;
+    int quality = c->quality ? c->quality : DATA_IMPORT_QUALITY;
     j->options =
         mn_sprintf("{\"kind\": \"%s\", \"size\": %d, \"jpeg_quality\": %d, \"filter\": \"%s\", \"limit\": %lld, "
-                   "\"headers_only\": %s}",
-                   c->kind, c->size, c->size ? 95 : 0, c->size ? "triangle" : "none", (long long)c->limit,
-                   c->headers_only ? "true" : "false");
+                   "\"check\": \"%s\"}",
+                   c->kind, c->size, c->size ? quality : 0, c->size ? data_kernel_name((data_kernel)c->filter) : "none",
+                   (long long)c->limit, c->headers_only ? "header" : "whole");
     data__import_digest(&j->im, j->options, strlen(j->options));
     data__import_digest(&j->im, MIEN_VERSION, sizeof(MIEN_VERSION));
 }
@@ -129,106 +120,6 @@ static mn_err plan(data__job *j)
     return MN_OK;
 }
 
-// Shards
-
-static void add_tally(data__tally *to, const data__tally *more)
-{
-    int64_t *a = (int64_t *)to;
-    const int64_t *b = (const int64_t *)more;
-    for (size_t i = 0; i < sizeof(*to) / sizeof(int64_t); i++)
-        a[i] += b[i];
-}
-
-// 1 when the shard is there, sound in its index, of this source, and with its sidecar.
-static int is_done(data__job *j, const char *file)
-{
-    char *path = mn_sprintf("%s/%s", j->im.cfg->out, file), *listing = NULL;
-    data_shard *s = NULL;
-    data__tally tally;
-    int done = 0;
-    if (data__sidecar_read(j->im.cfg->out, file, j->source, &tally, &listing, &done) == MN_OK && done) {
-        done = data_shard_open(&s, path) == MN_OK && strcmp(data_shard_about(s)->source, j->source) == 0;
-        if (done) add_tally(&j->done, &tally);
-    }
-    data_shard_close(s);
-    free(listing);
-    free(path);
-    return done;
-}
-
-static mn_err fill_shard(data__job *j, const data__group *g, int64_t begin, int64_t end, data_writer *w)
-{
-    for (int64_t u = begin; u < end; u++) {
-        MN_TRY(j->im.importer->write(&j->im, g, &g->units[u], w));
-        MN_TRY(data__import_proceed(&j->im));
-        double now = mn_seconds();
-        if (now - j->reported < REPORT_S) continue;
-        j->reported = now;
-        mn_info("import: %s %s: %lld of %lld of this shard", g->split, g->stream, (long long)(u + 1 - begin),
-                (long long)(end - begin));
-    }
-    return MN_OK;
-}
-
-static mn_err make_shard(data__job *j, const data__group *g, int k, int64_t begin, int64_t end, const char *file)
-{
-    data__import *im = &j->im;
-    data_writer_cfg cfg = im->importer->columns;
-    data__tally tally = {0};
-    data_writer *w;
-    cfg.dir = im->cfg->out;
-    cfg.dataset = cfg.importer = im->cfg->kind;
-    cfg.split = g->split;
-    cfg.stream = g->stream;
-    cfg.options_json = j->options;
-    cfg.source = j->source;
-    cfg.index = k;
-    cfg.count = g->n_shards;
-    cfg.has_original = im->cfg->size > 0;
-    if (strcmp(g->stream, "audio") == 0)
-        cfg.has_expr = cfg.has_au = cfg.has_va = cfg.has_identity = cfg.has_attr = cfg.has_votes = cfg.has_age =
-            cfg.has_gender = cfg.has_box = cfg.has_original = 0;
-    im->tally = &tally;
-    im->listing_size = 0;
-    MN_TRY(data_writer_open(&w, &cfg));
-    mn_err err = fill_shard(j, g, begin, end, w);
-    // The sidecar first: a shard under its final name always has one.
-    if (err == MN_OK) err = data__sidecar_write(cfg.dir, file, j->source, &tally, im->listing_size ? im->listing : "");
-    if (err != MN_OK) {
-        data_writer_abort(w);
-        return err;
-    }
-    MN_TRY(data_writer_close(w));
-    add_tally(&j->done, &tally);
-    return MN_OK;
-}
-
-static mn_err make_shards(data__job *j)
-{
-    const data_ranks *r = &j->im.cfg->ranks;
-    int world = r->world > 0 ? r->world : 1, at = 0;
-    mn_err err = MN_OK;
-    for (int i = 0; i < j->im.n_groups && err == MN_OK; i++) {
-        const data__group *g = &j->im.groups[i];
-        int64_t *begin;
-        (void)data__plan_cut(g, &begin);
-        for (int k = 0; k < g->n_shards && err == MN_OK; k++, at++) {
-            if (at % world != r->rank) continue;
-            j->n_mine++;
-            if (is_done(j, j->files[at])) {
-                j->reused++;
-                continue;
-            }
-            if (mn_fault("import.shard"))
-                err = mn_fail(MN_EIO, "%s: injected failure", j->files[at]);
-            else
-                err = make_shard(j, g, k, begin[k], begin[k + 1], j->files[at]);
-        }
-        free(begin);
-    }
-    return err;
-}
-
 // Reports
 
 static void put(json_t *o, const char *key, json_t *v)
@@ -268,9 +159,9 @@ static mn_err work(data__job *j, json_t **report)
         MN_TRY(agree(j, finished_report(j, report)));
         return MN_OK;
     }
-    MN_TRY(data__import_end_share(&j->im, make_shards(j)));
+    MN_TRY(data__import_end_share(&j->im, data__shards_make(j)));
     data__tally total = j->done;
-    if (rank_of(j) == 0) add_tally(&total, &j->scan); // every rank has read the same lists
+    if (rank_of(j) == 0) data__tally_add(&total, &j->scan); // every rank has read the same lists
     int64_t mine[2] = {j->reused, j->n_mine};
     MN_TRY(sum(j, (int64_t *)&total, sizeof(total) / sizeof(int64_t)));
     MN_TRY(sum(j, mine, 2));
@@ -284,7 +175,6 @@ static mn_err start(data__job *j, const data_import_cfg *cfg)
     j->lock = -1;
     j->im.cfg = cfg;
     j->im.tally = &j->scan;
-    j->reported = mn_seconds();
     j->im.source = XXH3_createState();
     if (!j->im.source || XXH3_128bits_reset(j->im.source) != XXH_OK) return mn_fail(MN_EMEM, "no memory for a digest");
     MN_TRY(find_importer(cfg->kind, &j->im.importer));
@@ -303,6 +193,7 @@ static void end(data__job *j)
     data_image_release(&im->image);
     data_image_release(&im->resized);
     free(im->file);
+    free(im->scratch);
     free(im->listing);
     free(j->scan_listing);
     free(j->options);

@@ -16,7 +16,7 @@ typedef struct data__job { // one import
     char *scan_listing;
     int n_shards;
     int64_t n_mine, reused;
-    double reported;
+    struct data__team *team;         // that makes the shards of this rank
     char (*files)[DATA__SHARD_NAME]; // names of all shards, in the manifest's order
 } data__job;
 
@@ -28,6 +28,16 @@ MN_MUST_CHECK mn_err data__output_finish(const data__job *j, const data__tally *
 void data__output_release(data__job *j);
 json_t *data__import_json(const data__job *j,
                           const data__tally *t); // what the manifest and the report say; new reference
+
+// Makes the shards of this rank that are not there yet: shards.c.
+MN_MUST_CHECK mn_err data__shards_make(data__job *j);
+data_writer_cfg data__shard_cfg(const data__job *j, const data__group *g, int k);
+int data__job_threads(const data__job *j, int tasks); // how many work on so many shards
+
+// plan_file.c: MN_ECREATE when the folder holds shards of an unfinished import that differs from this one, with what
+// differs. Written before the first shard, gone with the other files of work in progress at the end.
+MN_MUST_CHECK mn_err data__plan_file_check(const data__job *j);
+MN_MUST_CHECK mn_err data__plan_file_write(const data__job *j);
 
 // First unit of each shard of the group, and the end; the caller frees. Returns the number of shards: none is empty.
 int data__plan_cut(const data__group *g, int64_t **begin);
@@ -44,6 +54,7 @@ MN_MUST_CHECK mn_err data__sidecar_read(const char *dir, const char *shard, cons
 
 // Share of what was rejected, the larger of pictures and rows; what the dataset itself leaves out does not count.
 double data__tally_share(const data__tally *t);
+void data__tally_add(data__tally *to, const data__tally *more);
 int64_t data__tally_rejected(const data__tally *t);
 
 // {"empty file": 3, ...}: reasons and notes that occur. New references.

@@ -307,3 +307,35 @@ Test(image, resize_means_and_borders)
     cr_assert_eq(data_image_resize(&in, (double[]){0, 0, -5, 5}, 6, 6, &out), MN_EDATA);
     data_image_release(&out);
 }
+
+// One row by every kernel, against Pillow 12's BILINEAR, BOX, BICUBIC and LANCZOS (away from the borders, which Pillow
+// does not repeat).
+Test(image, kernels_are_those_of_pillow)
+{
+    enum { IN = 18, LESS = 7, MORE = 23, FROM = 5, TO = 17 };
+    static const uint8_t row[IN] = {0, 0, 200, 10, 0, 255, 30, 90, 0, 0, 255, 0, 0, 128, 64, 0, 255, 255};
+    static const struct {
+        data_kernel kernel;
+        int middle; // of LESS
+        uint8_t more[TO - FROM + 1];
+    } want[] = {{DATA_KERNEL_TRIANGLE, 58, {2, 150, 172, 39, 86, 25, 0, 72, 238, 39, 0, 53, 115}},
+                {DATA_KERNEL_BOX, 0, {0, 255, 255, 30, 90, 0, 0, 0, 255, 0, 0, 0, 128}},
+                {DATA_KERNEL_CUBIC, 52, {0, 171, 195, 25, 90, 23, 0, 68, 252, 30, 0, 53, 128}},
+                {DATA_KERNEL_LANCZOS, 51, {0, 185, 201, 17, 87, 36, 0, 83, 253, 42, 0, 63, 134}}};
+    uint8_t rgb[IN * 3];
+    data_image in = {.width = IN, .height = 1, .rgb = rgb}, out = {0};
+    for (int i = 0; i < IN * 3; i++)
+        rgb[i] = row[i / 3];
+    for (size_t k = 0; k < sizeof want / sizeof want[0]; k++) {
+        const char *name = data_kernel_name(want[k].kernel);
+        cr_assert_eq(data_kernel_number(name), (int)want[k].kernel);
+        cr_assert_eq(data_image_resize_by(&in, (double[]){0, 0, IN, 1}, LESS, 1, want[k].kernel, &out), MN_OK);
+        cr_assert(abs(out.rgb[3 * (LESS / 2)] - want[k].middle) <= 1, "%s: %d", name, out.rgb[3 * (LESS / 2)]);
+        cr_assert_eq(data_image_resize_by(&in, (double[]){0, 0, IN, 1}, MORE, 1, want[k].kernel, &out), MN_OK);
+        for (int i = FROM; i <= TO; i++)
+            cr_assert(abs(out.rgb[3 * i + 1] - want[k].more[i - FROM]) <= 1, "%s at %d: %d, not %d", name, i,
+                      out.rgb[3 * i + 1], want[k].more[i - FROM]);
+    }
+    cr_assert_eq(data_kernel_number("bicubic"), -1);
+    data_image_release(&out);
+}
