@@ -129,7 +129,7 @@ static int whole_shards(const char *dir)
         if (e->d_name[0] == '.' || k < 3 || strcmp(e->d_name + k - 3, ".h5") != 0) continue;
         snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
         must(data_shard_open(&s, path));
-        must(data_shard_verify(s, NULL, NULL));
+        must(data_shard_verify(s, NULL));
         data_shard_close(s);
         n++;
     }
