@@ -3,17 +3,19 @@
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { READ_ATTEMPTS = 3 };
+enum { READ_ATTEMPTS = 3, OTHERS = 256 }; // descriptors for everything else
 
 static int leaves_folder(const char *name)
 {
@@ -104,4 +106,18 @@ mn_err data_dir_like(const char *dir, const char *begin, const char *end, char *
     }
     *n = kept;
     return MN_OK;
+}
+
+void data_file_allow(int64_t n)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+    DIR *open_now = opendir("/proc/self/fd");
+    rlim_t want = (rlim_t)n + OTHERS;
+    while (open_now && readdir(open_now))
+        want++;
+    if (open_now) (void)closedir(open_now);
+    if (limit.rlim_cur >= want || limit.rlim_cur == limit.rlim_max) return;
+    limit.rlim_cur = want < limit.rlim_max ? want : limit.rlim_max;
+    (void)setrlimit(RLIMIT_NOFILE, &limit); // opening says what is wrong when this does not help
 }

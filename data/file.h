@@ -21,5 +21,7 @@ MN_MUST_CHECK mn_err data_file_pwrite(int fd, const char *path, const void *byte
 MN_MUST_CHECK mn_err data_file_publish(const char *temporary, const char *path);
 // Names in the folder that begin and end with these texts, in byte order, hidden ones left out; mn_names_free.
 MN_MUST_CHECK mn_err data_dir_like(const char *dir, const char *begin, const char *end, char ***names, int64_t *n);
+// Raises the soft limit of open descriptors, often 1024, so that `n` more can be opened, as far as the hard one lets it.
+void data_file_allow(int64_t n);
 
 #endif

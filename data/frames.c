@@ -143,3 +143,9 @@ const data_selection *data_frames_selection(const data_set *s)
     mn_assert(s->ops == &frame_ops);
     return ((const frame_set *)s)->selection;
 }
+
+size_t data_frames_largest(const data_set *s)
+{
+    mn_assert(s->ops == &frame_ops);
+    return ((const frame_set *)s)->most;
+}

@@ -29,4 +29,7 @@ MN_MUST_CHECK mn_err data_frames_open(data_set **out, const data_frames_cfg *cfg
 // Sample i of the set is sample i of the selection: its video, frame, time and labels.
 const data_selection *data_frames_selection(const data_set *s);
 
+// Bytes of the largest record of its shards.
+size_t data_frames_largest(const data_set *s);
+
 #endif

@@ -114,7 +114,9 @@ mn_err data_selection_open(data_selection **out, const data_select_cfg *cfg)
     data_selection *s = mn_calloc(1, sizeof *s);
     s->cfg = *cfg;
     if (cfg->split) s->cfg.split = s->split = mn_strdup(cfg->split);
-    MN_TRY_OUT(err, data_folder_open(&s->folder, cfg->dir, cfg->split, cfg->task, "image"));
+    static const int label[] = {DATA_KEEP_EXPR, DATA_KEEP_AU, DATA_KEEP_VA}; // of DATA_EXPR, DATA_AU, DATA_VA
+    int keep = cfg->task >= 0 && cfg->task < DATA_TASKS ? label[cfg->task] : 0;
+    MN_TRY_OUT(err, data_folder_open_with(&s->folder, cfg->dir, cfg->split, cfg->task, "image", keep));
     s->counts.records = data_folder_count(s->folder);
     MN_TRY_OUT(err, mn_mul_size((size_t)s->counts.records + 1, sizeof *s->sample, &bytes));
     s->sample = malloc(bytes);

@@ -7,9 +7,17 @@
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+// Names of the records that an error asked for, read when they are not kept.
+typedef struct data__names {
+    pthread_mutex_t lock;
+    void *offset, *bytes; // NULL: not read
+    int failed;
+} data__names;
 
 struct data_shard {
     int fd;
@@ -19,6 +27,8 @@ struct data_shard {
     data_index index;
     data_video *videos;
     data_shard_info info;
+    char *video_names; // own copies of them, when the other names are not kept
+    data__names *names;
 };
 
 enum { OPTIONS_MOST = 60000 }; // an HDF5 attribute holds at most 64 KiB
@@ -217,7 +227,49 @@ out:
     return err;
 }
 
+// The video table refers to names; the columns that hold them are about to go.
+static void own_video_names(data_shard *s)
+{
+    size_t bytes = 0, at = 0;
+    for (int64_t i = 0; i < s->info.videos; i++)
+        bytes += strlen(s->videos[i].name) + strlen(s->videos[i].source) + 2;
+    s->video_names = mn_calloc(1, bytes + 1);
+    for (int64_t i = 0; i < s->info.videos; i++)
+        for (int k = 0; k < 2; k++) {
+            const char **name = k ? &s->videos[i].source : &s->videos[i].name;
+            size_t n = strlen(*name) + 1;
+            memcpy(s->video_names + at, *name, n);
+            *name = s->video_names + at;
+            at += n;
+        }
+}
+
+static void drop_columns(data_shard *s, int keep)
+{
+    static const data__column_id always[] = {DATA__OFFSET, DATA__CRC, DATA__MASK, DATA__VIDEO, DATA__FRAME, DATA__T_US};
+    static const data__column_id label[] = {DATA__EXPR, DATA__AU, DATA__VA, DATA__IDENTITY}; // order of DATA_KEEP_*
+    int kept[DATA__COLUMN_COUNT] = {0};
+    for (size_t i = 0; i < sizeof always / sizeof *always; i++)
+        kept[always[i]] = 1;
+    for (size_t i = 0; i < sizeof label / sizeof *label; i++)
+        kept[label[i]] = keep >> i & 1;
+    if (s->videos) own_video_names(s);
+    for (int i = 0; i < DATA__COLUMN_COUNT; i++) {
+        if (kept[i]) continue;
+        free(s->columns.values[i]);
+        s->columns.values[i] = NULL;
+    }
+    s->names = mn_calloc(1, sizeof *s->names);
+    int failed = pthread_mutex_init(&s->names->lock, NULL);
+    mn_assert(!failed); // glibc never refuses it
+}
+
 mn_err data_shard_open(data_shard **out, const char *path)
+{
+    return data_shard_open_with(out, path, DATA_KEEP_ALL);
+}
+
+mn_err data_shard_open_with(data_shard **out, const char *path, int keep)
 {
     data_shard *s = mn_calloc(1, sizeof(*s));
     mn_err err = MN_OK;
@@ -230,6 +282,7 @@ mn_err data_shard_open(data_shard **out, const char *path)
     MN_TRY_OUT(err, data__seal_check(s->fd, path, s->info.file_bytes, &s->seal));
     s->info.payload_bytes = s->seal.payload_bytes;
     MN_TRY_OUT(err, read_file(s));
+    if (keep != DATA_KEEP_ALL) drop_columns(s, keep);
     fill_index(s);
     *out = s;
     s = NULL;
@@ -243,6 +296,13 @@ void data_shard_close(data_shard *s)
     if (!s) return;
     if (s->fd >= 0) (void)close(s->fd);
     data__columns_free(&s->columns);
+    if (s->names) {
+        pthread_mutex_destroy(&s->names->lock);
+        free(s->names->offset);
+        free(s->names->bytes);
+        free(s->names);
+    }
+    free(s->video_names);
     free(s->videos);
     free(s->options);
     free(s->path);
@@ -259,10 +319,40 @@ const data_shard_info *data_shard_about(const data_shard *s)
     return &s->info;
 }
 
+static mn_err read_names(const data_shard *s)
+{
+    static const data__column_id column[] = {DATA__STRING_OFFSET, DATA__STRING_BYTES};
+    void **to[] = {&s->names->offset, &s->names->bytes};
+    hid_t file;
+    mn_err err = MN_OK;
+    MN_TRY(data__h5_open(&file, s->path));
+    for (int k = 0; k < 2 && err == MN_OK; k++) {
+        const data__column_row *c = &data__column[column[k]];
+        int64_t rows;
+        err = data__h5_read(file, s->path, c->name, c->type, 0, s->seal.file_bytes, &rows, to[k]);
+        if (err == MN_OK && rows != s->columns.rows[column[k]])
+            err = mn_fail(MN_EDATA, "%s: dataset '%s' is not what it was", s->path, c->name);
+    }
+    mn_err closed = data__h5_close(file, s->path);
+    return err == MN_OK ? closed : err;
+}
+
 const char *data_shard_name(const data_shard *s, int64_t i)
 {
     mn_assert(i >= 0 && i < s->info.records);
-    return string_at(s, (uint32_t)i);
+    if (!s->names) return string_at(s, (uint32_t)i);
+    pthread_mutex_lock(&s->names->lock);
+    if (!s->names->bytes && !s->names->failed) s->names->failed = read_names(s) != MN_OK;
+    int failed = s->names->failed;
+    pthread_mutex_unlock(&s->names->lock);
+    if (failed) return "?";
+    uint32_t at = ((const uint32_t *)s->names->offset)[i];
+    const char *bytes = s->names->bytes;
+    // The table was checked when the shard was opened; the file may have changed since.
+    return at < s->columns.rows[DATA__STRING_BYTES] &&
+                   memchr(bytes + at, 0, (size_t)s->columns.rows[DATA__STRING_BYTES] - at)
+               ? bytes + at
+               : "?";
 }
 
 size_t data_shard_size(const data_shard *s, int64_t i)

@@ -92,13 +92,20 @@ typedef struct data_shard_info {
 // Version of the HDF5 library that is loaded, and whether it is safe with threads. Returns text.
 const char *data_hdf5_version(char *text, size_t size, int *thread_safe);
 
+// Columns of labels that training keeps in memory. With any set but DATA_KEEP_ALL an index has offsets, checksums, masks,
+// video, frame and time of each record besides; the other columns are checked, then given back, and names are read anew
+// by data_shard_name.
+enum { DATA_KEEP_EXPR = 1, DATA_KEEP_AU = 2, DATA_KEEP_VA = 4, DATA_KEEP_IDENTITY = 8, DATA_KEEP_ALL = -1 };
+
 typedef struct data_shard data_shard;
 MN_MUST_CHECK mn_err data_shard_open(data_shard **out, const char *path);
+MN_MUST_CHECK mn_err data_shard_open_with(data_shard **out, const char *path, int keep);
 void data_shard_close(data_shard *s);
 const data_index *data_shard_index(const data_shard *s);
 const data_shard_info *data_shard_about(const data_shard *s);
-const char *data_shard_name(const data_shard *s, int64_t i); // source path of the record, relative
-size_t data_shard_size(const data_shard *s, int64_t i);      // bytes of record i
+// Source path of the record, relative. "?" where it is not in memory and cannot be read.
+const char *data_shard_name(const data_shard *s, int64_t i);
+size_t data_shard_size(const data_shard *s, int64_t i); // bytes of record i
 // Copies record i; MN_EDATA when its CRC is wrong, MN_EIO when reading fails.
 MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size);
 // For records too large to be read whole each time (sound of a long video): the check of record i, in pieces, and bytes
@@ -126,6 +133,8 @@ typedef struct data_folder data_folder;
 // Nothing of the folder is damaged in its index, and no shard is missing or short, when this returns MN_OK.
 MN_MUST_CHECK mn_err data_folder_open(data_folder **out, const char *dir, const char *split, int task,
                                       const char *stream);
+MN_MUST_CHECK mn_err data_folder_open_with(data_folder **out, const char *dir, const char *split, int task,
+                                           const char *stream, int keep);
 void data_folder_close(data_folder *f);
 int64_t data_folder_count(const data_folder *f);
 // Which shard and which record of it sample i is.

@@ -1,4 +1,5 @@
 // A dataset folder: which records of which shards a (split, task, stream) selects, as runs of neighbouring records.
+#include "data/file.h"
 #include "data/label.h"
 #include "data/shard.h"
 #include "data/shard_manifest.h"
@@ -80,12 +81,12 @@ static mn_err check_sizes(const data__manifest *m, const char *dir)
     return err;
 }
 
-static mn_err open_shard(data_shard **out, const char *dir, const data__manifest *m, int i)
+static mn_err open_shard(data_shard **out, const char *dir, const data__manifest *m, int i, int keep)
 {
     const data__manifest_shard *want = &m->shards[i];
     char *path = mn_sprintf("%s/%s", dir, want->file);
     data_shard *s = NULL;
-    mn_err err = data_shard_open(&s, path);
+    mn_err err = data_shard_open_with(&s, path, keep);
     if (err == MN_OK) {
         const data_shard_info *have = data_shard_about(s);
         if (strcmp(have->dataset, m->dataset) != 0 || strcmp(have->split, want->split) != 0 ||
@@ -116,6 +117,12 @@ static uint64_t manifest_digest(const data__manifest *m)
 
 mn_err data_folder_open(data_folder **out, const char *dir, const char *split, int task, const char *stream)
 {
+    return data_folder_open_with(out, dir, split, task, stream, DATA_KEEP_ALL);
+}
+
+mn_err data_folder_open_with(data_folder **out, const char *dir, const char *split, int task, const char *stream,
+                             int keep)
+{
     data_folder *f = mn_calloc(1, sizeof(*f));
     data__manifest m = {0};
     mn_err err = MN_OK;
@@ -126,13 +133,14 @@ mn_err data_folder_open(data_folder **out, const char *dir, const char *split, i
     }
     MN_TRY_OUT(err, data__manifest_read(dir, &m));
     MN_TRY_OUT(err, check_sizes(&m, dir));
+    data_file_allow(2 * m.n_shards); // a copy of each may be staged
     f->digest = manifest_digest(&m);
     f->shards = mn_calloc((size_t)m.n_shards + 1, sizeof(*f->shards));
     for (int i = 0; i < m.n_shards; i++) {
         const data__manifest_shard *s = &m.shards[i];
         if (strcmp(s->stream, stream) != 0) continue;
         if (split && strcmp(s->split, "all") != 0 && strcmp(s->split, split) != 0) continue;
-        MN_TRY_OUT(err, open_shard(&f->shards[f->n_shards], dir, &m, i));
+        MN_TRY_OUT(err, open_shard(&f->shards[f->n_shards], dir, &m, i, keep));
         int64_t before = f->count;
         select_records(f, f->n_shards, f->shards[f->n_shards], number, task);
         if (f->count > before)

@@ -24,4 +24,12 @@ typedef struct mien_bench_loader_cfg {
 
 MN_MUST_CHECK mn_err mien_bench_loader(const mien_bench_loader_cfg *cfg);
 
+typedef struct mien_bench_data_cfg {
+    const char *dir; // dataset folder
+    int64_t batch;
+    int json;
+} mien_bench_data_cfg;
+
+MN_MUST_CHECK mn_err mien_bench_data(const mien_bench_data_cfg *cfg);
+
 #endif

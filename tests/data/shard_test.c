@@ -61,6 +61,36 @@ Test(shard, what_is_written_is_read)
     support_remove(dir);
 }
 
+Test(shard, what_training_keeps_is_the_same_and_names_are_read_anew)
+{
+    char *dir = support_folder(), path[600];
+    support_shard(dir, 0, 1, 60);
+    snprintf(path, sizeof(path), "%s/made-all-00000-of-00001.h5", dir);
+    data_shard *all, *some;
+    must(data_shard_open(&all, path));
+    must(data_shard_open_with(&some, path, DATA_KEEP_VA | DATA_KEEP_IDENTITY));
+    const data_index *x = data_shard_index(all), *y = data_shard_index(some);
+    cr_assert(y->n == 60 && !y->expr && !y->au && !y->attr && !y->width && !y->codec && !y->source_row);
+    cr_assert(memcmp(x->offset, y->offset, 61 * sizeof *x->offset) == 0 && memcmp(x->crc, y->crc, 60 * 4) == 0);
+    cr_assert(memcmp(x->va, y->va, 120 * sizeof *x->va) == 0 && memcmp(x->identity, y->identity, 60 * 4) == 0);
+    cr_assert(memcmp(x->mask, y->mask, 60 * 4) == 0 && memcmp(x->t_us, y->t_us, 60 * 8) == 0);
+    cr_assert(memcmp(x->video, y->video, 60 * 4) == 0 && memcmp(x->frame, y->frame, 60 * 4) == 0);
+    for (int v = 0; v < x->n_videos; v++) {
+        cr_assert_str_eq(x->videos[v].name, y->videos[v].name);
+        cr_assert_str_eq(x->videos[v].source, y->videos[v].source);
+    }
+    must(data_shard_verify(some, NULL, NULL));
+    for (int64_t i = 0; i < 60; i++)
+        cr_assert_str_eq(data_shard_name(some, i), data_shard_name(all, i));
+    data_shard_close(some);
+    must(data_shard_open_with(&some, path, 0));
+    cr_assert_eq(unlink(path), 0);
+    cr_assert_str_eq(data_shard_name(some, 3), "?");
+    data_shard_close(some);
+    data_shard_close(all);
+    support_remove(dir);
+}
+
 Test(shard, only_columns_that_the_dataset_has)
 {
     char *dir = support_folder(), path[600];
