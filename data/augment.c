@@ -15,6 +15,7 @@ struct data_augmenter {
     data_taps across, down;
     float *row;
     int64_t row_capacity;
+    uint8_t *eight, *eight_scratch; // (S, S, 3) and one byte more: where 8-bit steps are done; or NULL
 };
 
 data_augment data_augment_simmim(int size, int train)
@@ -28,11 +29,21 @@ data_augment data_augment_simmim(int size, int train)
                           .std = {0.229f, 0.224f, 0.225f}};
 }
 
+static int in_eight_bits(const data_augment *cfg)
+{
+    return cfg->train && (cfg->affine.probability > 0 || cfg->rand.layers > 0);
+}
+
 mn_err data_augmenter_open(data_augmenter **out, const data_augment *cfg)
 {
     mn_assert(cfg->size >= 1);
     data_augmenter *a = mn_calloc(1, sizeof *a);
     a->cfg = *cfg;
+    if (in_eight_bits(cfg)) {
+        size_t bytes = (size_t)cfg->size * (size_t)cfg->size * 3 + 1;
+        a->eight = mn_calloc(bytes, 1);
+        a->eight_scratch = mn_calloc(bytes, 1);
+    }
     for (int c = 0; c < 3; c++)
         if (a->cfg.std[c] == 0) a->cfg.std[c] = 1;
     mn_err err = data_region_open(&a->reader);
@@ -51,6 +62,8 @@ void data_augmenter_close(data_augmenter *a)
     data_taps_free(&a->across);
     data_taps_free(&a->down);
     free(a->row);
+    free(a->eight);
+    free(a->eight_scratch);
     free(a);
 }
 
@@ -126,6 +139,20 @@ data_jitter data_augment_jitter(const data_augment *cfg, data_draw draw)
     j.saturation = factor[2];
     j.hue = cfg->hue > 0 ? (float)mn_rng_range(&r, -cfg->hue, cfg->hue) : 0;
     return j;
+}
+
+// torchvision.transforms.RandomAffine.get_params.
+int data_augment_warp(const data_affine *cfg, int width, int height, data_draw draw, data_warp_draw *out)
+{
+    mn_stream_rng r = stream(draw, "augment.affine");
+    if (mn_rng_range(&r, 0, 1) >= cfg->probability) return 0;
+    double across = cfg->translate * width, down = cfg->translate * height;
+    out->angle = mn_rng_range(&r, -cfg->degrees, cfg->degrees);
+    out->x = rint(mn_rng_range(&r, -across, across));
+    out->y = rint(mn_rng_range(&r, -down, down));
+    out->zoom = cfg->zoom[1] > 0 ? mn_rng_range(&r, cfg->zoom[0], cfg->zoom[1]) : 1;
+    out->shear = mn_rng_range(&r, -cfg->shear, cfg->shear);
+    return 1;
 }
 
 static inline float clamp01(float v)
@@ -243,6 +270,68 @@ static mn_err decode_crop(data_augmenter *a, const data_crop *c, data_region *p)
     return fill_axis(&a->down, cfg, c->y, c->height, c->low_y, c->high_y, p->reduced, p->y, p->height, 0);
 }
 
+// 0..1 to 8 bits and back.
+MN_SIMD static void to_eight(const float *restrict from, int64_t values, uint8_t *restrict to)
+{
+    for (int64_t i = 0; i < values; i++)
+        to[i] = (uint8_t)(int)(clamp01(from[i]) * 255 + 0.5f);
+}
+
+MN_SIMD static void from_eight(const uint8_t *restrict from, int64_t values, float *restrict to)
+{
+    for (int64_t i = 0; i < values; i++)
+        to[i] = (float)from[i] * (1 / 255.0f);
+}
+
+static void warp_eight(data_augmenter *a, data_draw draw)
+{
+    static const uint8_t black[3] = {0};
+    int size = a->cfg.size;
+    data_warp_draw w;
+    double m[6];
+    if (!data_augment_warp(&a->cfg.affine, size, size, draw, &w)) return;
+    data_warp_matrix(&w, size, size, m);
+    data_warp(a->eight, a->eight_scratch, size, size, m, a->cfg.filter, black);
+    uint8_t *was = a->eight;
+    a->eight = a->eight_scratch;
+    a->eight_scratch = was;
+}
+
+// timm fills what RandAugment moves in with the mean of the normalisation.
+static void rand_eight(data_augmenter *a, data_draw draw)
+{
+    data_rand_op op[DATA_RAND_LAYERS];
+    uint8_t fill[3];
+    for (int c = 0; c < 3; c++)
+        fill[c] = (uint8_t)fminf(255, rintf(255 * a->cfg.mean[c]));
+    int n = data_rand_draw(&a->cfg.rand, draw, op);
+    for (int i = 0; i < n; i++)
+        data_rand_apply(&op[i], a->cfg.size, a->cfg.size, a->cfg.filter, fill, a->eight, a->eight_scratch);
+}
+
+// What comes between resampling and normalisation, on numbers of 0..1.
+static void change_picture(data_augmenter *a, data_draw draw, int jitter, float *out)
+{
+    const data_augment *cfg = &a->cfg;
+    int64_t pixels = (int64_t)cfg->size * cfg->size;
+    int warp = cfg->train && cfg->affine.probability > 0, rand = cfg->train && cfg->rand.layers > 0;
+    if (warp) {
+        to_eight(out, pixels * 3, a->eight);
+        warp_eight(a, draw);
+        if (jitter || !rand) from_eight(a->eight, pixels * 3, out);
+    }
+    if (jitter) {
+        data_jitter j = data_augment_jitter(cfg, draw);
+        data_jitter_apply(&j, out, pixels);
+    }
+    if (rand) {
+        if (jitter || !warp) to_eight(out, pixels * 3, a->eight);
+        rand_eight(a, draw);
+        from_eight(a->eight, pixels * 3, out);
+    }
+    if (cfg->grey) blend_grey(out, pixels, 0);
+}
+
 mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, data_draw draw, float *out)
 {
     const data_augment *cfg = &a->cfg;
@@ -251,7 +340,7 @@ mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, d
     MN_TRY(data_region_begin(a->reader, bytes, size, &width, &height));
     data_crop c = data_augment_crop(cfg, width, height, draw);
     MN_TRY(decode_crop(a, &c, &p));
-    int64_t need = data_resample_scratch(&a->across), pixels = (int64_t)cfg->size * cfg->size;
+    int64_t need = data_resample_scratch(&a->across);
     if (need > a->row_capacity) {
         a->row = mn_realloc(a->row, (size_t)need, sizeof *a->row);
         a->row_capacity = need;
@@ -263,15 +352,15 @@ mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, d
         bias[i] = -cfg->mean[i] / cfg->std[i];
     }
     int jitter = cfg->train && (cfg->brightness > 0 || cfg->contrast > 0 || cfg->saturation > 0 || cfg->hue > 0);
-    int steps = jitter || cfg->grey; // something comes between resampling and normalisation
+    int steps = jitter || cfg->grey || in_eight_bits(cfg);
     const uint8_t *first = p.rgb + (size_t)(a->down.low - p.y) * p.stride + (size_t)(a->across.low - p.x) * 3;
     data_resample(first, p.stride, &a->across, &a->down, steps ? one : scale, steps ? zero : bias,
                   cfg->filter == DATA_BICUBIC, a->row, out);
-    if (!steps) return MN_OK;
-    data_jitter j = data_augment_jitter(cfg, draw);
-    if (jitter) data_jitter_apply(&j, out, pixels);
-    if (cfg->grey) blend_grey(out, pixels, 0);
-    normalise(out, pixels, scale, bias);
+    if (steps) {
+        change_picture(a, draw, jitter, out);
+        normalise(out, (int64_t)cfg->size * cfg->size, scale, bias);
+    }
+    if (cfg->train && cfg->erase.probability > 0) data_erase_apply(&cfg->erase, draw, cfg->size, cfg->size, out);
     return MN_OK;
 }
 

@@ -1,18 +1,32 @@
-// From the stored bytes of a picture to the network's input: f32 (S, S, 3), RGB, normalised. Training draws a random
-// resized crop, a flip and a colour jitter (torchvision's definitions); evaluation takes the middle. Decoding, crop,
-// resize, flip and normalisation are one pass: only the rectangle that is used is decoded.
+// From the stored bytes of a picture to the network's input: f32 (S, S, 3), RGB, normalised. Training draws, in this
+// order, a random resized crop and a flip, an affine change, a colour jitter (all torchvision's definitions), RandAugment
+// and random erasing (timm's); evaluation takes the middle. Decoding, crop, resize, flip and normalisation are one pass:
+// only the rectangle that is used is decoded.
 //
 //     data_augmenter *a; MN_TRY(data_augmenter_open(&a, &cfg));                     // one per thread
 //     MN_TRY(data_augment_picture(a, bytes, size, (data_draw){seed, epoch, row}, out));
 //
-// All numbers stay float between the steps, where torchvision rounds to 8 bits after each. Every random number is a
-// function of the draw and of what it is for, so one option does not move the numbers of another.
+// All numbers stay float between the steps, where torchvision rounds to 8 bits after each; but the affine change and
+// RandAugment are defined on 8 bits, and a picture that they are applied to is rounded. Every random number is a function
+// of the draw and of what it is for, so one option does not move the numbers of another.
 // Threading: an augmenter belongs to one thread at a time; the functions below it are pure.
 #ifndef DATA_AUGMENT_H
 #define DATA_AUGMENT_H
 
+#include "data/erase.h"
 #include "data/loader.h"
+#include "data/randaugment.h"
 #include "data/resample.h"
+#include "data/warp.h"
+
+// torchvision's RandomAffine (with zoom 1 and nothing else its RandomRotation); what comes in from outside is black.
+typedef struct data_affine {
+    double probability; // 0: never
+    double degrees;     // angle from [-degrees, degrees]
+    double translate;   // whole pixels, up to this share of the side, each way
+    double zoom[2];     // uniform; zoom[1] = 0: 1
+    double shear;       // degrees along x from [-shear, shear]
+} data_affine;
 
 typedef struct data_augment {
     int size;                  // S
@@ -21,6 +35,9 @@ typedef struct data_augment {
     double flip;               // probability
     double brightness, contrast, saturation; // factors from [max(0, 1 - x), 1 + x]
     double hue;                              // turn from [-x, x] of the circle, x <= 0.5
+    data_affine affine;
+    data_rand rand;
+    data_erase erase;
     double centre; // evaluation: share of the shorter side that is kept; 0 and 1: all, .875: 224 of 256
     int grey;      // 1: brightness only, the same in all three channels
     data_filter filter;
@@ -50,6 +67,9 @@ typedef struct data_jitter {
 } data_jitter;
 data_jitter data_augment_jitter(const data_augment *cfg, data_draw draw);
 void data_jitter_apply(const data_jitter *j, float *rgb, int64_t pixels); // (pixels, 3) of 0..1
+
+// 0: the picture stays as it is.
+int data_augment_warp(const data_affine *cfg, int width, int height, data_draw draw, data_warp_draw *out);
 
 // SimMIM's mask: exactly ceil(ratio cells^2) of the cells x cells cells are masked, chosen by a keyed permutation; a
 // cell is tokens x tokens tokens. mask u8 ((cells tokens)^2), row by row: 1 masked.

@@ -97,7 +97,7 @@ static void add_fields(frame_set *s)
 static uint64_t digest_of(const frame_set *s)
 {
     const data_augment *a = &s->cfg.augment;
-    char text[512];
+    char text[1024];
     int n =
         snprintf(text, sizeof text, "frames %d %d %d %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %.17g %d %d",
                  a->size, a->train, (int)a->filter, a->scale[0], a->scale[1], a->ratio[0], a->ratio[1], a->flip,
@@ -105,6 +105,15 @@ static uint64_t digest_of(const frame_set *s)
     for (int c = 0; c < 3; c++)
         n += snprintf(text + n, sizeof text - (size_t)n, " %.9g %.9g", (double)a->mean[c], (double)a->std[c]);
     n += snprintf(text + n, sizeof text - (size_t)n, " %d %.17g", s->cfg.mask_tokens, s->cfg.mask_ratio);
+    const data_affine *f = &a->affine;
+    if (f->probability > 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, " affine %.17g %.17g %.17g %.17g %.17g %.17g", f->probability,
+                      f->degrees, f->translate, f->zoom[0], f->zoom[1], f->shear);
+    if (a->rand.layers > 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, " rand %d %.17g %.17g %.17g", a->rand.layers,
+                      a->rand.magnitude, a->rand.std, a->rand.probability);
+    if (a->erase.probability > 0)
+        n += snprintf(text + n, sizeof text - (size_t)n, " erase %.17g %d", a->erase.probability, (int)a->erase.fill);
     return XXH3_64bits_withSeed(text, (size_t)n, data_selection_digest(s->selection));
 }
 

@@ -251,6 +251,73 @@ Test(augment, the_fused_pass_is_its_steps)
     free(rgb);
 }
 
+// A picture that needs no resizing: what comes out are the steps on its own values, in the documented order.
+Test(augment, steps_on_eight_bits_come_in_order)
+{
+    enum { VALUES = SIZE * SIZE * 3 };
+    uint8_t *rgb = picture(SIZE, SIZE);
+    data_coder *coder;
+    const uint8_t *png;
+    size_t size;
+    cr_assert_eq(data_coder_open(&coder), MN_OK);
+    cr_assert_eq(data_png_encode(coder, rgb, SIZE, SIZE, 3, &png, &size), MN_OK);
+    data_augment all = data_augment_simmim(SIZE, 1);
+    all.scale[1] = 0;
+    all.flip = 0;
+    all.filter = DATA_BICUBIC;
+    all.affine = (data_affine){0.7, 20, 0.2, {0.8, 1}, 5};
+    all.rand = (data_rand){2, 9, 0.5, 0.5};
+    all.erase = (data_erase){0.25, DATA_ERASE_PIXELS};
+    all.brightness = all.contrast = 0.3;
+    int changed[3] = {0};
+    for (int which = 1; which < 16; which++) { // each step alone, and together
+        data_augment cfg = all;
+        data_augmenter *a;
+        if (!(which & 1)) cfg.affine.probability = 0;
+        if (!(which & 2)) cfg.brightness = cfg.contrast = 0;
+        if (!(which & 4)) cfg.rand.layers = 0;
+        if (!(which & 8)) cfg.erase.probability = 0;
+        cr_assert_eq(data_augmenter_open(&a, &cfg), MN_OK);
+        for (int i = 0; i < 12; i++) {
+            static float out[VALUES], want[VALUES];
+            static uint8_t eight[VALUES + 1], scratch[VALUES + 1];
+            data_draw draw = {9, 1, i};
+            data_warp_draw w;
+            data_rand_op ops[DATA_RAND_LAYERS];
+            double m[6];
+            cr_assert_eq(data_augment_picture(a, png, size, draw, out), MN_OK);
+            memcpy(eight, rgb, VALUES);
+            if (data_augment_warp(&cfg.affine, SIZE, SIZE, draw, &w)) {
+                data_warp_matrix(&w, SIZE, SIZE, m);
+                data_warp(rgb, eight, SIZE, SIZE, m, DATA_BICUBIC, (uint8_t[]){0, 0, 0});
+                changed[0]++;
+            }
+            for (int k = 0; k < VALUES; k++)
+                want[k] = (float)eight[k] / 255;
+            data_jitter j = data_augment_jitter(&cfg, draw);
+            data_jitter_apply(&j, want, SIZE * SIZE);
+            int n = data_rand_draw(&cfg.rand, draw, ops);
+            if (cfg.rand.layers)
+                for (int k = 0; k < VALUES; k++)
+                    eight[k] = (uint8_t)(want[k] * 255 + 0.5f);
+            for (int k = 0; k < n; k++)
+                data_rand_apply(&ops[k], SIZE, SIZE, DATA_BICUBIC, (uint8_t[]){124, 116, 104}, eight, scratch);
+            changed[1] += n > 0;
+            for (int k = 0; k < VALUES; k++) {
+                if (cfg.rand.layers) want[k] = (float)eight[k] / 255;
+                want[k] = (want[k] - cfg.mean[k % 3]) / cfg.std[k % 3];
+            }
+            data_erase_apply(&cfg.erase, draw, SIZE, SIZE, want);
+            changed[2] += data_erase_box(&cfg.erase, SIZE, SIZE, draw).width > 0;
+            check_close(out, want, VALUES, 1e-5, "picture");
+        }
+        data_augmenter_close(a);
+    }
+    cr_assert(changed[0] && changed[1] && changed[2]);
+    data_coder_close(coder);
+    free(rgb);
+}
+
 Test(augment, grey_is_the_brightness_in_all_channels)
 {
     uint8_t *rgb = picture(WIDTH, HEIGHT);

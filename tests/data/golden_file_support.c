@@ -46,11 +46,18 @@ void golden_file_close(golden_file *g)
     free(g);
 }
 
-const float *golden_file_get(const golden_file *g, const char *tensor, int64_t *count)
+const void *golden_file_bytes(const golden_file *g, const char *tensor, int64_t *bytes)
 {
     json_int_t begin = 0, end = 0;
     json_t *entry = json_object_get(g->header, tensor);
     if (!entry || json_unpack(entry, "{s:[I,I]}", "data_offsets", &begin, &end)) die("is not there", tensor);
-    *count = (end - begin) / (int64_t)sizeof(float);
-    return (const float *)(const void *)(g->bytes + g->values + (uint64_t)begin);
+    *bytes = end - begin;
+    return g->bytes + g->values + (uint64_t)begin;
+}
+
+const float *golden_file_get(const golden_file *g, const char *tensor, int64_t *count)
+{
+    const float *values = golden_file_bytes(g, tensor, count);
+    *count /= (int64_t)sizeof *values;
+    return values;
 }
