@@ -24,8 +24,8 @@ typedef struct slot {
     int64_t units, taken, done;
     int64_t *index; // (global batch) sample indices in position order
     uint64_t *id;   // (global batch)
-    float mix;      // share of the row itself in mixup
-    mn_err err;     // of the first row that failed
+    data_mixture mixture;
+    mn_err err; // of the first row that failed
     int64_t err_row;
     char message[1024];
 } slot;
@@ -38,6 +38,7 @@ struct data_loader {
     int64_t batches;   // per epoch
     int64_t plan_rows;
     size_t row_bytes[DATA_MAX_FIELDS];
+    int height, width; // of the pictures that cutmix cuts
 
     pthread_mutex_t lock;
     pthread_cond_t work, ready; // a worker may have something to do; the next batch may be complete
@@ -136,11 +137,7 @@ static void plan_batch(data_loader *l, slot *s, data_cursor *cursor)
         s->id[i] = l->set->ops->id(l->set, s->index[i]);
     b->ids = XXH64(s->id, (size_t)b->global_rows * sizeof *s->id, 0);
     b->index = s->index + (b->rows ? b->first_row : 0);
-    if (l->cfg.mixup_alpha > 0) {
-        uint64_t key = mn_rng_key(b->at.seed, "mixup");
-        mn_stream_rng r = mn_rng_open(key, (uint64_t)b->at.position, (uint64_t)b->at.epoch);
-        s->mix = (float)mn_rng_beta(&r, l->cfg.mixup_alpha, l->cfg.mixup_alpha);
-    }
+    s->mixture = data_mixup_draw(&l->cfg.mixup, b->at.seed, b->at.epoch, b->at.position, l->height, l->width);
     for (int f = 0; f < b->n_fields; f++) {
         size_t used = (size_t)b->rows * l->row_bytes[f];
         memset((char *)b->field[f] + used, 0, b->bytes[f] - used);
@@ -160,19 +157,14 @@ static mn_err read_row(data_loader *l, slot *s, void *scratch, int64_t row)
     return mn_while(err, "reading sample %lld of %s", (long long)b->index[row], l->set->ops->name);
 }
 
-// Both rows of a pair from both: (a, b) -> (m a + (1 - m) b, m b + (1 - m) a), "mixup", Zhang et al. 2018, Eq. 1. A batch
-// is shuffled, so a neighbour is as good a partner as the row that the reversed batch of other code has there.
+// A batch is shuffled, so a neighbour is as good a partner as the row that the reversed batch of other code has there.
 static void mix_pair(data_loader *l, slot *s, int64_t row)
 {
     for (int f = 0; f < s->batch.n_fields; f++) {
         if (!(l->cfg.mixup_fields >> f & 1)) continue;
         int64_t n = (int64_t)(l->row_bytes[f] / sizeof(float));
-        float *restrict a = (float *)s->batch.field[f] + row * n, *restrict b = a + n, m = s->mix;
-        for (int64_t i = 0; i < n; i++) {
-            float x = a[i], y = b[i];
-            a[i] = m * x + (1 - m) * y;
-            b[i] = m * y + (1 - m) * x;
-        }
+        float *a = (float *)s->batch.field[f] + row * n;
+        data_mixup_pair(&s->mixture, l->set->field[f].shape, a, a + n);
     }
 }
 
@@ -184,7 +176,7 @@ static mn_err fill_unit(data_loader *l, slot *s, void *scratch, int64_t unit, in
     }
     for (*row = unit * 2; *row < unit * 2 + 2 && *row < s->batch.rows; ++*row)
         MN_TRY(read_row(l, s, scratch, *row));
-    if (l->cfg.mixup_alpha > 0 && unit * 2 + 1 < s->batch.rows) mix_pair(l, s, unit * 2);
+    if (data_mixup_on(&l->cfg.mixup) && unit * 2 + 1 < s->batch.rows) mix_pair(l, s, unit * 2);
     return MN_OK;
 }
 
@@ -283,6 +275,21 @@ static mn_err open_order(data_loader *l, uint64_t seed)
     return MN_OK;
 }
 
+// Cutmix draws one box for all pictures.
+static mn_err find_pictures(data_loader *l)
+{
+    for (int f = 0; f < l->set->n_fields; f++) {
+        mn_shape shape = l->set->field[f].shape;
+        if (!(l->cfg.mixup_fields >> f & 1) || !data_mixup_is_picture(shape)) continue;
+        mn_assert(!l->height || (l->height == shape.d[0] && l->width == shape.d[1]));
+        l->height = (int)shape.d[0];
+        l->width = (int)shape.d[1];
+    }
+    if (l->cfg.mixup.cutmix_alpha > 0 && !l->height)
+        return mn_fail(MN_ECONFIG, "%s: cutmix needs pictures; mixup works on everything", l->set->ops->name);
+    return MN_OK;
+}
+
 static mn_err open_slots(data_loader *l)
 {
     for (int f = 0; f < l->set->n_fields; f++) {
@@ -336,7 +343,7 @@ static void check_cfg(const data_loader_cfg *cfg)
 {
     mn_assert(cfg->batch >= 1 && cfg->world >= 1 && cfg->rank >= 0 && cfg->rank < cfg->world);
     mn_assert(cfg->set->count >= 0 && cfg->set->n_fields >= 1 && cfg->set->n_fields <= DATA_MAX_FIELDS);
-    mn_assert(cfg->mixup_alpha <= 0 || cfg->pairs);
+    mn_assert(!data_mixup_on(&cfg->mixup) || cfg->pairs);
     for (int f = 0; f < cfg->set->n_fields; f++)
         mn_assert(!(cfg->mixup_fields >> f & 1) || cfg->set->field[f].dtype == MN_F32);
 }
@@ -361,6 +368,7 @@ mn_err data_loader_open(data_loader **out, const data_loader_cfg *cfg, data_stat
     l->scratch = mn_calloc(threads, sizeof *l->scratch);
     l->cursor = mn_calloc(threads, sizeof *l->cursor);
     MN_TRY_OUT(err, open_order(l, at.seed));
+    MN_TRY_OUT(err, find_pictures(l));
     MN_TRY_OUT(err, open_slots(l));
     for (size_t i = 0; i < threads; i++) {
         if (l->order) l->cursor[i] = data_cursor_open(l->order);

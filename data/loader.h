@@ -8,13 +8,14 @@
 //
 // Rows: a global batch has cfg.batch rows; a rank has the plan's ceil(batch / world) rows (rounded up to even when
 // pairs is set), rows [first_row, first_row + rows) of the global batch; rows that do not exist are all zero, so their
-// weight is 0. Mixup pairs neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank; the last row of
-// an odd batch has no partner and stays as it is. Row weights are not mixed.
+// weight is 0. Mixup and cutmix pair neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank; the last
+// row of an odd batch has no partner and stays as it is. Row weights are not mixed.
 // Memory: ahead + 1 batches, allocated at open; nothing is allocated per batch.
 // Threading: one consumer; worker threads inside; data_loader_progress may be called from any thread.
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
 
+#include "data/mixup.h"
 #include "data/order.h"
 #include "nn/base/err.h"
 #include "nn/base/shape.h"
@@ -70,9 +71,9 @@ typedef struct data_loader_cfg {
     int64_t batch;                   // global
     int rank, world, threads, ahead; // ahead: batches prepared in advance
     int train;                       // 1: shuffled, drops the last partial batch; 0: in order, the tail is padded
-    int pairs;                       // 1: rows per rank even (mixup)
-    double mixup_alpha;              // > 0: Beta(alpha, alpha) once per batch, applied to the fields in mixup_fields
-    unsigned mixup_fields;           // bit i: f32 field i is mixed linearly
+    int pairs;                       // 1: rows per rank even (mixup, cutmix)
+    data_mixup mixup;                // drawn once per batch, applied to the fields in mixup_fields
+    unsigned mixup_fields;           // bit i: f32 field i is mixed; cutmix needs a picture among them
     const double *weights; // NULL: every sample once per epoch; else (count) sampling weights, with replacement
     int64_t epoch_samples; // with weights: samples per epoch; 0 means count
 } data_loader_cfg;

@@ -80,7 +80,7 @@ static mn_err build_graphs(loop *l)
     l->params = nn_params_new(cfg->seed);
     l->graph = nn_graph_new(l->params, &graph);
     nn_tensor *loss =
-        t->build(t->ctx, l->graph, t->train, data_loader_plan_rows(cfg->batch, world, cfg->mixup_alpha > 0));
+        t->build(t->ctx, l->graph, t->train, data_loader_plan_rows(cfg->batch, world, data_mixup_on(&cfg->mixup)));
     nn_output(l->graph, "loss", loss);
     nn_graph_set_sum(l->graph, sum_batch, l->comm);
     if (t->eval) {
@@ -238,8 +238,8 @@ static mn_err open_loader(loop *l)
                          .threads = cfg->loader_threads,
                          .ahead = 2,
                          .train = 1,
-                         .pairs = cfg->mixup_alpha > 0,
-                         .mixup_alpha = cfg->mixup_alpha,
+                         .pairs = data_mixup_on(&cfg->mixup),
+                         .mixup = cfg->mixup,
                          .mixup_fields = cfg->mixup_fields,
                          .weights = cfg->weights,
                          .epoch_samples = cfg->epoch_samples};

@@ -56,7 +56,7 @@ typedef struct dist_train_cfg {
     nn_schedule schedule; // steps and warm-up resolved by the caller from steps_per_epoch
     nn_optim_cfg optim;
     int loader_threads;
-    double mixup_alpha;
+    data_mixup mixup;
     unsigned mixup_fields;
     const double *weights; // sampling, or NULL
     int64_t epoch_samples;

@@ -1,5 +1,7 @@
 #include "recipes/options.h"
 
+const char *const mien_erase_fills[] = {"pixels", "colour", "mean", NULL};
+
 mn_err mien_swin_config(const mn_recipe *r, const mien_swin *o, nn_swin_cfg *cfg)
 {
     int64_t most = sizeof cfg->depths / sizeof *cfg->depths;

@@ -25,8 +25,12 @@ typedef struct mien_swin {
 
 typedef struct mien_augment {
     double scale_min, flip, jitter, hue, centre;
-    int cubic;
+    double affine, rotate, translate, zoom_min, zoom_max, shear;
+    int64_t rand_layers;
+    double rand_magnitude, rand_std, rand_probability, erase;
+    int cubic, erase_fill;
 } mien_augment;
+extern const char *const mien_erase_fills[]; // order of data_erase_fill
 
 #define MIEN_AUGMENT_OPTIONS(T, m, scale)                                                                              \
     MN_OPT_FLOAT(T, m.scale_min, "augment.scale_min", scale, 0, 1, MN_ABOVE_LO,                                        \
@@ -34,6 +38,22 @@ typedef struct mien_augment {
         MN_OPT_FLOAT(T, m.flip, "augment.flip", "0.5", 0, 1, 0, "probability of a horizontal flip"),                   \
         MN_OPT_FLOAT(T, m.jitter, "augment.jitter", "0", 0, 1, 0, "brightness, contrast and saturation: 1 +- this"),   \
         MN_OPT_FLOAT(T, m.hue, "augment.hue", "0", 0, 0.5, 0, "hue: +- this turn"),                                    \
+        MN_OPT_FLOAT(T, m.affine, "augment.affine", "1", 0, 1, 0,                                                      \
+                     "probability of the next five, which are one change of 8-bit pictures; black comes in"),          \
+        MN_OPT_FLOAT(T, m.rotate, "augment.rotate", "0", 0, 180, 0, "angle: +- this many degrees"),                    \
+        MN_OPT_FLOAT(T, m.translate, "augment.translate", "0", 0, 1, 0, "shift: +- this share of the side"),           \
+        MN_OPT_FLOAT(T, m.zoom_min, "augment.zoom_min", "1", 0.1, 10, 0, "enlarged by at least this factor"),          \
+        MN_OPT_FLOAT(T, m.zoom_max, "augment.zoom_max", "1", 0.1, 10, 0, "enlarged by at most this factor"),           \
+        MN_OPT_FLOAT(T, m.shear, "augment.shear", "0", 0, 80, 0, "shear along x: +- this many degrees"),               \
+        MN_OPT_INT(T, m.rand_layers, "augment.rand_layers", "0", 0, 8, 0,                                              \
+                   "RandAugment: operations drawn for a picture (timm: 2); 0: off"),                                   \
+        MN_OPT_FLOAT(T, m.rand_magnitude, "augment.rand_magnitude", "9", 0, 10, 0, "RandAugment: timm's m"),           \
+        MN_OPT_FLOAT(T, m.rand_std, "augment.rand_std", "0.5", 0, 10, 0, "RandAugment: timm's mstd"),                  \
+        MN_OPT_FLOAT(T, m.rand_probability, "augment.rand_probability", "0.5", 0, 1, 0,                                \
+                     "RandAugment: of each drawn operation to be applied"),                                            \
+        MN_OPT_FLOAT(T, m.erase, "augment.erase", "0", 0, 1, 0, "probability of random erasing"),                      \
+        MN_OPT_ENUM(T, m.erase_fill, "augment.erase_fill", "pixels", mien_erase_fills, 0,                              \
+                    "with noise, one random colour, or the mean (timm: pixel, rand, const)"),                          \
         MN_OPT_FLOAT(T, m.centre, "augment.centre", "1", 0, 1, MN_ABOVE_LO,                                            \
                      "evaluation: share of the shorter side that is kept"),                                            \
         MN_OPT_BOOL(T, m.cubic, "augment.bicubic", "false", 0, "bicubic instead of bilinear")

@@ -14,6 +14,14 @@ data_augment mien_augment_config(const mien_augment *o, int64_t size, int train)
     a.flip = o->flip;
     a.brightness = a.contrast = a.saturation = o->jitter;
     a.hue = o->hue;
+    int affine = o->rotate > 0 || o->translate > 0 || o->shear > 0 || o->zoom_min != 1 || o->zoom_max != 1;
+    a.affine = (data_affine){.probability = affine ? o->affine : 0,
+                             .degrees = o->rotate,
+                             .translate = o->translate,
+                             .zoom = {o->zoom_min, o->zoom_max},
+                             .shear = o->shear};
+    a.rand = (data_rand){(int)o->rand_layers, o->rand_magnitude, o->rand_std, o->rand_probability};
+    a.erase = (data_erase){o->erase, (data_erase_fill)o->erase_fill};
     a.centre = o->centre;
     a.filter = o->cubic ? DATA_BICUBIC : DATA_BILINEAR;
     return a;

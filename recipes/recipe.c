@@ -82,6 +82,11 @@ const mn_option mien_common_options[] = {
     MN_OPT_INT(C, epochs, "train.epochs", "0", 0, 1e9, MN_FREE, "passes over the data"),
     MN_OPT_INT(C, batch, "train.batch", "64", 1, 1e7, 0, "samples in a step, over all ranks"),
     MN_OPT_FLOAT(C, mixup, "train.mixup", "0", 0, 100, 0, "alpha of mixup; 0: off"),
+    MN_OPT_FLOAT(C, cutmix, "train.cutmix", "0", 0, 100, 0, "alpha of cutmix; 0: off"),
+    MN_OPT_FLOAT(C, mix_probability, "train.mix_probability", "1", 0, 1, MN_ABOVE_LO,
+                 "share of the batches that are mixed at all"),
+    MN_OPT_FLOAT(C, cutmix_share, "train.cutmix_share", "0.5", 0, 1, 0,
+                 "with mixup and cutmix: share of the mixed batches that cutmix takes"),
     MN_OPT_INT(C, loader_threads, "train.loader_threads", "1", 1, 256, MN_FREE | MN_LOCAL, "per rank"),
     MN_OPT_INT(C, save_every, "checkpoint.every", "0", 0, 1e12, MN_FREE, "steps; 0: at the end"),
     MN_OPT_INT(C, keep, "checkpoint.keep", "3", 1, 1000, MN_FREE, "newest ones kept, besides the best"),
@@ -297,12 +302,30 @@ static void name_data(const mien_common *c, char *text, size_t size)
         n += (size_t)snprintf(text + n, size - n, "%s%s %s", i ? ", " : "", part[i].set, part[i].split);
 }
 
+static mn_err check_mixup(const mien_job *j, const data_set *train, unsigned fields)
+{
+    const mien_common *c = &j->common;
+    const char *key = c->cutmix > 0 ? "train.cutmix" : "train.mixup";
+    int pictures = 0;
+    for (int i = 0; i < train->n_fields; i++)
+        pictures += fields >> i & 1 && data_mixup_is_picture(train->field[i].shape);
+    if (!fields && (c->mixup > 0 || c->cutmix > 0))
+        return mn_recipe_fail(j->recipe, key, "task %s has nothing that could be mixed", j->task->name);
+    if (c->cutmix > 0 && !pictures)
+        return mn_recipe_fail(
+            j->recipe, key,
+            "cutmix needs pictures, which this recipe does not train on; train.mixup works on everything");
+    return MN_OK;
+}
+
 mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
 {
     const mien_common *c = &j->common;
     int64_t per_epoch = dist_steps_per_epoch(train, c->batch, 0);
     int64_t steps = c->steps > 0 ? c->steps : c->epochs * per_epoch;
+    unsigned mixed = j->task->mixup_fields ? j->task->mixup_fields(train) : 0;
     MN_TRY(check_select(j));
+    MN_TRY(check_mixup(j, train, mixed));
     if (c->steps == 0 && c->epochs == 0)
         return mn_recipe_fail(j->recipe, "train.steps", "neither train.steps nor train.epochs is given");
     if (per_epoch == 0)
@@ -334,8 +357,11 @@ mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
                                       .layers = j->task->layers ? j->task->layers(j) : 0,
                                       .decay_all = c->decay_all},
                             .loader_threads = (int)c->loader_threads,
-                            .mixup_alpha = c->mixup,
-                            .mixup_fields = j->task->mixup_fields ? j->task->mixup_fields(train) : 0,
+                            .mixup = {.alpha = c->mixup,
+                                      .cutmix_alpha = c->cutmix,
+                                      .probability = c->mix_probability,
+                                      .cutmix_share = c->cutmix_share},
+                            .mixup_fields = mixed,
                             .step_deadline_s = c->step_deadline,
                             .init_deadline_s = c->init_deadline};
     name_data(c, cfg->data, sizeof cfg->data);

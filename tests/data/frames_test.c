@@ -248,7 +248,7 @@ static uint64_t *run(data_set *s, int world, int threads, int64_t batches, float
                                .ahead = 2,
                                .train = 1,
                                .pairs = 1,
-                               .mixup_alpha = 0.8,
+                               .mixup = {.alpha = 0.8},
                                .mixup_fields = 1};
         data_loader *l;
         must(data_loader_open(&l, &cfg, (data_state){4, 1, 0}));

@@ -109,7 +109,7 @@ Test(loader, batches_do_not_depend_on_ranks_and_threads)
                                .ahead = 2,
                                .train = 1,
                                .pairs = mixup,
-                               .mixup_alpha = mixup ? 0.8 : 0,
+                               .mixup = {.alpha = mixup ? 0.8 : 0},
                                .mixup_fields = 3};
         trace base = run_world(cfg, (data_state){7, 0, 0}, 11);
         for (int w = 0; w < 5; w++)
@@ -197,7 +197,7 @@ Test(loader, resuming_continues_the_uninterrupted_run)
                            .ahead = 3,
                            .train = 1,
                            .pairs = 1,
-                           .mixup_alpha = 0.8,
+                           .mixup = {.alpha = 0.8},
                            .mixup_fields = 3};
     trace whole = run_world(cfg, (data_state){5, 0, 0}, 20);
     for (int64_t stop = 1; stop < 20; stop++) {
@@ -262,7 +262,7 @@ Test(loader, mixup_mixes_neighbours)
     counting_set set = counting_set_make(64);
     data_loader_cfg cfg = {.set = &set.base, .batch = 15, .world = 2, .threads = 2, .ahead = 2, .train = 1, .pairs = 1};
     trace plain = run_world(cfg, (data_state){5, 0, 0}, 8);
-    cfg.mixup_alpha = 0.8;
+    cfg.mixup.alpha = 0.8;
     cfg.mixup_fields = 1 | 2;
     trace mixed = run_world(cfg, (data_state){5, 0, 0}, 8);
     double last = -1;
@@ -285,6 +285,61 @@ Test(loader, mixup_mixes_neighbours)
     }
     trace_free(&plain);
     trace_free(&mixed);
+}
+
+// Pictures are cut, targets are blended by what is left of the area, and mixup's own draws stay what they were.
+Test(loader, cutmix_cuts_pictures_and_blends_targets)
+{
+    enum { BATCHES = 40, ROWS = 6 };
+    counting_set set = counting_set_make(64), pictures = counting_set_make(64);
+    pictures.base.field[0].shape = MN_SHAPE(6, 4, 1);
+    data_loader_cfg cfg = {
+        .set = &set.base, .batch = ROWS, .world = 1, .threads = 2, .ahead = 2, .train = 1, .pairs = 1};
+    trace plain = run_world(cfg, (data_state){5, 0, 0}, BATCHES);
+    cfg.mixup_fields = 1 | 2;
+    cfg.mixup.alpha = 0.8;
+    trace mixed = run_world(cfg, (data_state){5, 0, 0}, BATCHES);
+    cfg.set = &pictures.base;
+    cfg.mixup = (data_mixup){0.8, 1, 0.75, 0.5};
+    trace both = run_world(cfg, (data_state){5, 0, 0}, BATCHES);
+    int kinds[3] = {0};
+    for (int64_t i = 0; i < BATCHES * ROWS; i++) {
+        const float *a = plain.image + i * PIXELS, *b = plain.image + (i ^ 1) * PIXELS, *have = both.image + i * PIXELS;
+        const float *ta = plain.target + i * 4, *tb = plain.target + (i ^ 1) * 4, *t = both.target + i * 4;
+        int own = 0, others = 0;
+        for (int p = 0; p < PIXELS; p++) {
+            own += have[p] == a[p];
+            others += have[p] == b[p];
+        }
+        int blended = memcmp(have, mixed.image + i * PIXELS, PIXELS * sizeof *have) == 0;
+        int cut = !blended && own < PIXELS;
+        kinds[cut ? 2 : blended]++;
+        if (!cut) continue;
+        cr_assert_eq(own + others, PIXELS, "row %lld is neither cut nor blended", (long long)i);
+        for (int c = 0; c < 4; c++)
+            cr_assert_float_eq(t[c], ((float)own * ta[c] + (float)others * tb[c]) / PIXELS, 1e-5);
+    }
+    for (int k = 0; k < 3; k++) // a quarter plain, the rest half and half
+        cr_assert(kinds[k] > 3 * ROWS, "%d, %d, %d rows", kinds[0], kinds[1], kinds[2]);
+    trace_free(&plain);
+    trace_free(&mixed);
+    trace_free(&both);
+}
+
+Test(loader, cutmix_without_pictures_is_refused)
+{
+    counting_set set = counting_set_make(64);
+    data_loader *l;
+    data_loader_cfg cfg = {.set = &set.base,
+                           .batch = 4,
+                           .world = 1,
+                           .train = 1,
+                           .pairs = 1,
+                           .mixup = {.cutmix_alpha = 1},
+                           .mixup_fields = 3};
+    set.base.field[0].shape = MN_SHAPE(PIXELS);
+    cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_ECONFIG);
+    cr_assert(strstr(mn_errmsg(), "cutmix"));
 }
 
 Test(loader, a_failed_read_arrives_with_its_batch)
