@@ -168,22 +168,6 @@ static mn_err scan(data__import *im)
     return MN_OK;
 }
 
-// A box that reaches over the edges of the picture stays as it is; one with no part of the picture in it has no face.
-static int check_box(data__import *im, const face *f)
-{
-    const float *b = f->box, right = b[0] + b[2], bottom = b[1] + b[3];
-    float width = (float)im->width, height = (float)im->height;
-    char detail[128];
-    if (b[2] > 0 && b[3] > 0 && b[0] < width && b[1] < height && right > 0 && bottom > 0) {
-        if (b[0] < 0 || b[1] < 0 || right > width || bottom > height) data__import_note(im, DATA__NOTE_BOX_OVER, 1);
-        return 1;
-    }
-    (void)snprintf(detail, sizeof(detail), "top %g left %g right %g bottom %g in %d x %d pixels", (double)b[1],
-                   (double)b[0], (double)right, (double)bottom, im->width, im->height);
-    data__import_reject(im, DATA__REJECT_BOX, f->name, f->line, detail);
-    return 0;
-}
-
 static mn_err write_face(data__import *im, const data__group *g, const data__unit *u, data_writer *w)
 {
     const expw_state *s = im->state;
@@ -193,7 +177,7 @@ static mn_err write_face(data__import *im, const data__group *g, const data__uni
     int accepted;
     (void)g;
     MN_TRY(data__import_picture(im, s->root, f->name, f->name, f->line, &r, &accepted));
-    if (!accepted || !check_box(im, f)) return MN_OK;
+    if (!accepted || !data__import_box(im, f->box, f->name, f->line)) return MN_OK;
     char *name = mn_sprintf("%s#%lld", f->name, (long long)f->number);
     r.name = name;
     mn_err err = data__import_add(im, w, &r);

@@ -110,6 +110,12 @@ mn_err data__find(char **out, const char *root, const char *const *names, data__
     return MN_OK;
 }
 
+int data__is_folder(const char *path, const struct stat *folder)
+{
+    struct stat st;
+    return folder->st_ino && stat(path, &st) == 0 && st.st_ino == folder->st_ino && st.st_dev == folder->st_dev;
+}
+
 mn_err data__open_folder(int *fd, const char *path)
 {
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

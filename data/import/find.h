@@ -6,6 +6,7 @@
 #include "nn/base/err.h"
 
 #include <stdint.h>
+#include <sys/stat.h>
 
 typedef enum data__kind { DATA__FILE, DATA__FOLDER, DATA__FOLDER_LINK, DATA__OTHER } data__kind;
 typedef struct data__entry {
@@ -28,6 +29,8 @@ MN_MUST_CHECK mn_err data__walk(const char *root, int depth, data__visit visit, 
 // The first file or folder below root with one of these names (ignoring case; the list ends with NULL), names before
 // depth; the caller frees. NULL: there is none.
 MN_MUST_CHECK mn_err data__find(char **out, const char *root, const char *const *names, data__kind kind, int depth);
+// Whether path is the folder of which `folder` is the stat; st_ino 0: there is none. For shards that go into their source.
+int data__is_folder(const char *path, const struct stat *folder);
 // Opens a folder for data_file_open_beneath.
 MN_MUST_CHECK mn_err data__open_folder(int *fd, const char *path);
 

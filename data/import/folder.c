@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 enum { DEPTH = 16 };
@@ -24,11 +23,8 @@ typedef struct folder_state {
 static int keep(void *ctx, const char *path, const char *name, data__kind kind)
 {
     folder_state *s = ctx;
-    struct stat st;
     (void)name;
-    if (kind == DATA__FOLDER && s->out.st_ino && stat(path, &st) == 0 && st.st_ino == s->out.st_ino &&
-        st.st_dev == s->out.st_dev)
-        return 0;
+    if (kind == DATA__FOLDER && data__is_folder(path, &s->out)) return 0;
     if (kind == DATA__FOLDER_LINK) s->links++;
     if (kind == DATA__FOLDER || kind == DATA__FOLDER_LINK) return kind == DATA__FOLDER;
     if (s->n == s->capacity) {

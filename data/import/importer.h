@@ -157,6 +157,9 @@ MN_MUST_CHECK mn_err data__import_bytes(data__import *im, const void *bytes, siz
                                         data_record *r, int *accepted);
 // Memory of this thread for size bytes, valid until the next call: for files that are no pictures yet.
 MN_MUST_CHECK mn_err data__import_scratch(data__import *im, size_t size, void **memory);
+// Whether a face box (x, y, width, height) has a part of the picture at hand in it. 0: it was rejected. One that reaches
+// over the edges is counted, and stays as it is.
+int data__import_box(data__import *im, const float box[4], const char *file, int64_t row);
 // Mean size of the pictures named, from at most 256 of them; missing ones do not count. Pure function of the source.
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx);
 

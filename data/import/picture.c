@@ -4,6 +4,7 @@
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -157,6 +158,20 @@ mn_err data__import_picture(data__import *im, int root, const char *name, const 
     }
     if (err != MN_OK) return mn_while(err, "importing %s", file);
     return take_or_reject(im, (size_t)size, file, row, r, accepted);
+}
+
+int data__import_box(data__import *im, const float box[4], const char *file, int64_t row)
+{
+    const float right = box[0] + box[2], bottom = box[1] + box[3], width = (float)im->width, height = (float)im->height;
+    char detail[128];
+    if (box[2] > 0 && box[3] > 0 && box[0] < width && box[1] < height && right > 0 && bottom > 0) {
+        if (box[0] < 0 || box[1] < 0 || right > width || bottom > height) data__import_note(im, DATA__NOTE_BOX_OVER, 1);
+        return 1;
+    }
+    (void)snprintf(detail, sizeof(detail), "left %g top %g right %g bottom %g in %d x %d pixels", (double)box[0],
+                   (double)box[1], (double)right, (double)bottom, im->width, im->height);
+    data__import_reject(im, DATA__REJECT_BOX, file, row, detail);
+    return 0;
 }
 
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx)

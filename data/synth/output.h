@@ -43,6 +43,7 @@ MN_MUST_CHECK mn_err data__file_write(const char *path, const void *bytes, size_
 mn_err data__make_affectnet(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_affectnet8(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_affwild2(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
+mn_err data__make_aihub(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_casia_webface(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_celeba(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_expw(const char *root, const data_synth_cfg *cfg, data_synth_report *report);

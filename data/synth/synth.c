@@ -19,7 +19,8 @@
 #define KINDS(X)                                                                                                       \
     X(affectnet, "affectnet", "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                          \
     X(affectnet8, "affectnet8", "AffectNet 2021: faces with landmarks and labels (npy)")                               \
-    X(affwild2, "affwild2", "Aff-Wild2: videos with sound, crops, the challenges' annotations")                        \
+    X(affwild2, "affwild2", "Aff-Wild2: videos with sound, crops, annotations of ABAW6")                               \
+    X(aihub, "aihub", "AI-Hub: Korean lists (JSON), three annotators, ages (names in CP949)")                          \
     X(casia_webface, "casia-webface", "CASIA-WebFace: RecordIO and folders of the same faces")                         \
     X(celeba, "celeba", "CelebA: aligned faces with attributes, identities, boxes (txt)")                              \
     X(expw, "expw", "ExpW: one face or two a picture, boxes, expressions (lst)")                                       \

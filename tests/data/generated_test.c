@@ -3,8 +3,8 @@
 #include "data/import.h"
 #include "data/shard.h"
 #include "data/synth/synth.h"
-#include "data/verify.h"
 #include "nn/base/log.h"
+#include "corpus_support.h"
 #include "shard_support.h"
 
 #include <criterion/criterion.h>
@@ -14,69 +14,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define must(call) cr_assert((call) == MN_OK, "%s: %s", #call, mn_errmsg())
-
-typedef struct place {
-    char *top, corpora[500], src[600], out[600];
-} place;
-
-static data_synth_cfg synth_config(const place *p, const char *kind)
-{
-    return (data_synth_cfg){
-        .out = p->corpora, .kinds = kind, .seed = 11, .videos = 8, .frames = 40, .images = 60, .size = 48};
-}
-
-// Generates and imports; the counts of the report are returned.
-static place import_generated(const char *kind, json_t **report)
-{
-    place p = {.top = support_folder()};
-    snprintf(p.corpora, sizeof(p.corpora), "%s/corpora", p.top);
-    snprintf(p.src, sizeof(p.src), "%s/corpora/%s", p.top, kind);
-    snprintf(p.out, sizeof(p.out), "%s/shards/%s", p.top, kind);
-    mn_log_level(MN_WARN);
-    data_synth_cfg synth = synth_config(&p, kind);
-    must(data_synth(&synth, NULL));
-    data_import_cfg cfg = {.kind = kind, .src = p.src, .out = p.out};
-    data_import_report r;
-    must(data_import(&cfg, &r));
-    *report = r.json;
-    json_t *verified;
-    must(data_verify(&(data_verify_cfg){.path = p.out, .jobs = 1, .decode = 1}, &verified));
-    cr_assert(json_is_true(json_object_get(verified, "ok")));
-    json_decref(verified);
-    return p;
-}
-
-static int64_t number(const json_t *o, const char *key)
-{
-    return json_integer_value(json_object_get(o, key));
-}
-
-static void check_bytes(const char *path, const data_shard *s, int64_t i)
-{
-    static char have[1 << 20];
-    size_t n, size;
-    unsigned char *want = support_read(path, &size);
-    must(data_shard_read(s, i, have, sizeof(have), &n));
-    cr_assert(n == size && memcmp(have, want, n) == 0, "%s", path);
-    free(want);
-}
-
-static int file_exists(const char *path)
-{
-    FILE *f = fopen(path, "rb");
-    if (f) fclose(f);
-    return f != NULL;
-}
-
-// A line of a list, without its end; 0: there is no more.
-static int next_line(FILE *f, char *line, int size)
-{
-    if (!fgets(line, size, f)) return 0;
-    line[strcspn(line, "\r\n")] = 0;
-    return 1;
-}
-
 // Aff-Wild2
 
 static const char *const roots[] = {"cropped_aligned", "cropped_aligned_new_50_vids"};
@@ -84,7 +21,7 @@ static const char *const challenge[DATA_TASKS] = {"EXPR_Recognition_Challenge", 
                                                   "VA_Estimation_Challenge"};
 
 // The label file of a video, positioned behind its head line.
-static FILE *open_labels(const place *p, int task, const char *video, uint8_t *split)
+static FILE *open_labels(const corpus *p, int task, const char *video, uint8_t *split)
 {
     static const char *const set[] = {"Train_Set", "Validation_Set"};
     for (int k = 0; k < 2; k++) {
@@ -93,7 +30,7 @@ static FILE *open_labels(const place *p, int task, const char *video, uint8_t *s
         FILE *f = fopen(path, "r");
         if (!f) continue;
         *split = (uint8_t)(DATA_SPLIT_TRAIN + k);
-        cr_assert(next_line(f, head, sizeof(head)));
+        cr_assert(corpus_line(f, head, sizeof(head)));
         return f;
     }
     return NULL;
@@ -123,14 +60,14 @@ static void check_row(const data_index *x, int64_t i, int task, const char *line
     }
 }
 
-static void check_labels(const place *p, const data_index *x, const data_video *v)
+static void check_labels(const corpus *p, const data_index *x, const data_video *v)
 {
     for (int task = 0; task < DATA_TASKS; task++) {
         char line[200];
         int64_t rows = 0;
         uint8_t split = DATA_SPLIT_NONE;
         FILE *f = open_labels(p, task, v->name, &split);
-        for (; f && next_line(f, line, sizeof(line)); rows++)
+        for (; f && corpus_line(f, line, sizeof(line)); rows++)
             check_row(x, v->first_record + rows, task, line);
         if (f) fclose(f);
         cr_assert_eq(v->labels[task], rows);
@@ -140,7 +77,7 @@ static void check_labels(const place *p, const data_index *x, const data_video *
 }
 
 // Labels are what the generator meant, where the annotators gave any; pictures are the files.
-static void check_frames(const place *p, const data_synth_videos *truth, const data_shard *s, const data_video *v)
+static void check_frames(const corpus *p, const data_synth_videos *truth, const data_shard *s, const data_video *v)
 {
     const data_index *x = data_shard_index(s);
     for (int64_t i = v->first_record; i < v->first_record + v->n_records; i++) {
@@ -149,8 +86,8 @@ static void check_frames(const place *p, const data_synth_videos *truth, const d
         for (int k = 0; k < 2; k++) {
             char path[900];
             snprintf(path, sizeof(path), "%s/%s/%s/%05d.jpg", p->src, roots[k], v->name, x->frame[i]);
-            if (!file_exists(path)) continue;
-            check_bytes(path, s, i);
+            if (!corpus_has(path)) continue;
+            corpus_check_bytes(path, s, i);
             found = 1;
         }
         cr_assert_eq(found, data_shard_size(s, i) > 0);
@@ -164,7 +101,7 @@ static void check_frames(const place *p, const data_synth_videos *truth, const d
     }
 }
 
-static void check_sounds(const place *p, int64_t media)
+static void check_sounds(const corpus *p, int64_t media)
 {
     data_folder *f;
     int silent = 0;
@@ -186,7 +123,7 @@ static void check_sounds(const place *p, int64_t media)
     data_folder_close(f);
 }
 
-static int64_t media_files(const place *p)
+static int64_t media_files(const corpus *p)
 {
     int64_t n = 0;
     for (int batch = 1; batch <= 2; batch++) {
@@ -203,8 +140,8 @@ static int64_t media_files(const place *p)
 Test(generated, affwild2)
 {
     json_t *report;
-    place p = import_generated("affwild2", &report);
-    data_synth_cfg synth = synth_config(&p, "affwild2");
+    corpus p = corpus_import("affwild2", &report);
+    data_synth_cfg synth = corpus_config(&p, "affwild2");
     data_synth_videos *truth;
     data_folder *f;
     must(data_synth_videos_open(&truth, &synth));
@@ -219,7 +156,7 @@ Test(generated, affwild2)
             labelled += video->labels[0] + video->labels[1] + video->labels[2];
         }
     }
-    cr_assert(videos >= 8 && labelled == number(report, "rows") && number(report, "rejected") == 0);
+    cr_assert(videos >= 8 && labelled == corpus_number(report, "rows") && corpus_number(report, "rejected") == 0);
     data_folder_close(f);
     check_sounds(&p, media_files(&p));
     data_synth_videos_close(truth);
@@ -229,42 +166,32 @@ Test(generated, affwild2)
 
 // CelebA: name, values, one row a line
 
-static int64_t record_named(const data_folder *f, const char *name, const data_shard **shard)
-{
-    for (int64_t i = 0; i < data_folder_count(f); i++) {
-        int64_t r;
-        *shard = data_folder_at(f, i, &r);
-        if (strcmp(data_shard_name(*shard, r), name) == 0) return r;
-    }
-    return -1;
-}
-
 Test(generated, celeba)
 {
     json_t *report;
-    place p = import_generated("celeba", &report);
+    corpus p = corpus_import("celeba", &report);
     char path[700], line[2000], name[64];
     int64_t rows = 0;
     data_folder *f;
     must(data_folder_open(&f, p.out, NULL, 0, "image"));
     snprintf(path, sizeof(path), "%s/list_attr_celeba.txt", p.src);
     FILE *list = fopen(path, "r");
-    cr_assert(list && next_line(list, line, sizeof(line)) && next_line(list, line, sizeof(line)));
-    for (; next_line(list, line, sizeof(line)); rows++) {
+    cr_assert(list && corpus_line(list, line, sizeof(line)) && corpus_line(list, line, sizeof(line)));
+    for (; corpus_line(list, line, sizeof(line)); rows++) {
         const data_shard *s;
         int at, used, value;
         cr_assert_eq(sscanf(line, "%63s%n", name, &at), 1);
-        int64_t i = record_named(f, name, &s);
+        int64_t i = corpus_record(f, name, &s);
         cr_assert(i >= 0, "%s", name);
         for (int a = 0; a < 40; a++, at += used) {
             cr_assert_eq(sscanf(line + at, "%d%n", &value, &used), 1);
             cr_assert_eq(data_shard_index(s)->attr[i * 40 + a], value);
         }
         snprintf(path, sizeof(path), "%s/img_align_celeba/%s", p.src, name);
-        check_bytes(path, s, i);
+        corpus_check_bytes(path, s, i);
     }
     fclose(list);
-    cr_assert(rows == data_folder_count(f) && rows == number(report, "records"));
+    cr_assert(rows == data_folder_count(f) && rows == corpus_number(report, "records"));
     data_folder_close(f);
     json_decref(report);
     support_remove(p.top);
@@ -277,7 +204,7 @@ Test(generated, affectnet)
     static const int8_t ours[] = {0, 4, 5,  6,  3, 2,
                                   1, 7, -1, -1, -1}; // Neutral Happy Sad Surprise Fear Disgust Anger ...
     json_t *report;
-    place p = import_generated("affectnet", &report);
+    corpus p = corpus_import("affectnet", &report);
     int64_t rows = 0;
     for (int k = 0; k < 2; k++) {
         char path[900], line[8000];
@@ -285,8 +212,8 @@ Test(generated, affectnet)
         must(data_folder_open(&f, p.out, k ? "validation" : "train", 0, "image"));
         snprintf(path, sizeof(path), "%s/Manually_Annotated/Manually_Annotated_file_lists/%s.csv", p.src, list[k]);
         FILE *csv = fopen(path, "r");
-        cr_assert(csv && next_line(csv, line, sizeof(line)));
-        for (int64_t i = 0; next_line(csv, line, sizeof(line)); i++, rows++) {
+        cr_assert(csv && corpus_line(csv, line, sizeof(line)));
+        for (int64_t i = 0; corpus_line(csv, line, sizeof(line)); i++, rows++) {
             int64_t r;
             const data_shard *s = data_folder_at(f, i, &r);
             char *arousal = strrchr(line, ',');
@@ -301,12 +228,12 @@ Test(generated, affectnet)
             cr_assert(same(data_shard_index(s)->va[2 * r], v == -2 ? NAN : v));
             cr_assert(same(data_shard_index(s)->va[2 * r + 1], a == -2 ? NAN : a));
             snprintf(path, sizeof(path), "%s/Manually_Annotated/Manually_Annotated_Images/%.200s", p.src, line);
-            check_bytes(path, s, r);
+            corpus_check_bytes(path, s, r);
         }
         fclose(csv);
         data_folder_close(f);
     }
-    cr_assert(rows == number(report, "records") && rows == number(report, "rows"));
+    cr_assert(rows == corpus_number(report, "records") && rows == corpus_number(report, "rows"));
     json_decref(report);
     support_remove(p.top);
 }
@@ -315,7 +242,7 @@ Test(generated, affectnet)
 static int npy_number(const char *path, double *v)
 {
     size_t size;
-    if (!file_exists(path)) return 0;
+    if (!corpus_has(path)) return 0;
     unsigned char *bytes = support_read(path, &size);
     size_t at = bytes[6] == 1 ? 10 + bytes[8] + 256u * bytes[9] : 12 + bytes[8] + 256u * bytes[9];
     char head[200] = {0}, text[64] = {0}, type;
@@ -344,40 +271,41 @@ typedef struct numbered { // what became of the annotated ids of one set
     int64_t good, pickled, range, no_annotation, no_picture;
 } numbered;
 
-static void check_id(const place *p, const data_folder *f, const char *set, int id, numbered *n)
+static void check_id(const corpus *p, const data_folder *f, const char *set, int id, numbered *n)
 {
     static const int8_t ours[] = {0, 4, 5, 6, 3, 2, 1, 7};
     char path[900], name[100];
     double exp, va[2];
     const data_shard *s = NULL;
     snprintf(name, sizeof(name), "%s/images/%d.jpg", set, id);
-    int64_t r = record_named(f, name, &s);
+    int64_t r = corpus_record(f, name, &s);
     snprintf(path, sizeof(path), "%s/%s", p->src, name);
-    int picture = file_exists(path);
+    int picture = corpus_has(path);
     snprintf(path, sizeof(path), "%s/%s/annotations/%d_val.npy", p->src, set, id);
     if (!npy_number(path, &va[0])) return; // no such id
     snprintf(path, sizeof(path), "%s/%s/annotations/%d_aro.npy", p->src, set, id);
     cr_assert(npy_number(path, &va[1]));
     snprintf(path, sizeof(path), "%s/%s/annotations/%d_exp.npy", p->src, set, id);
-    int annotated = file_exists(path), number = npy_number(path, &exp), bad = !picture || !number || exp > 7;
+    int annotated = corpus_has(path), corpus_number = npy_number(path, &exp),
+        bad = !picture || !corpus_number || exp > 7;
     cr_assert_eq(r < 0, bad, "%s", name);
     n->no_picture += !picture;
     n->no_annotation += picture && !annotated;
-    n->pickled += picture && annotated && !number;
-    n->range += picture && number && exp > 7;
+    n->pickled += picture && annotated && !corpus_number;
+    n->range += picture && corpus_number && exp > 7;
     if (bad) return;
     n->good++;
     cr_assert_eq(data_shard_index(s)->expr[r], ours[(int)exp]);
     for (int k = 0; k < 2; k++)
         cr_assert(same(data_shard_index(s)->va[2 * r + k], va[k] == -2 ? NAN : va[k]), "%s", name);
     snprintf(path, sizeof(path), "%s/%s", p->src, name);
-    check_bytes(path, s, r);
+    corpus_check_bytes(path, s, r);
 }
 
 Test(generated, affectnet8)
 {
     json_t *report;
-    place p = import_generated("affectnet8", &report);
+    corpus p = corpus_import("affectnet8", &report);
     numbered n = {0};
     for (int k = 0; k < 2; k++) {
         data_folder *f;
@@ -391,11 +319,11 @@ Test(generated, affectnet8)
     const json_t *rejects = json_object_get(report, "rejects");
     cr_assert(n.pickled && n.range && n.no_annotation && n.no_picture);
     cr_assert_eq(n.good + n.pickled + n.range + n.no_annotation + n.no_picture, 60);
-    cr_assert_eq(number(rejects, "unusable annotation file"), n.pickled);
-    cr_assert_eq(number(rejects, "label out of range"), n.range);
-    cr_assert_eq(number(rejects, "missing file"), n.no_annotation + n.no_picture);
-    cr_assert_eq(number(report, "rejected"), 60 - n.good);
-    cr_assert_eq(number(report, "records"), n.good);
+    cr_assert_eq(corpus_number(rejects, "unusable annotation file"), n.pickled);
+    cr_assert_eq(corpus_number(rejects, "label out of range"), n.range);
+    cr_assert_eq(corpus_number(rejects, "missing file"), n.no_annotation + n.no_picture);
+    cr_assert_eq(corpus_number(report, "rejected"), 60 - n.good);
+    cr_assert_eq(corpus_number(report, "records"), n.good);
     json_decref(report);
     support_remove(p.top);
 }
@@ -405,7 +333,7 @@ Test(generated, expw)
 {
     static const int8_t ours[] = {1, 2, 3, 4, 5, 6, 0}; // angry disgust fear happy sad surprise neutral
     json_t *report;
-    place p = import_generated("expw", &report);
+    corpus p = corpus_import("expw", &report);
     char path[900], line[400], file[200], name[220], last[200] = "";
     int64_t rows = 0, missing = 0, over = 0, again = 0, labels[7] = {0};
     data_folder *f;
@@ -413,7 +341,7 @@ Test(generated, expw)
     snprintf(path, sizeof(path), "%s/label/label.lst", p.src);
     FILE *list = fopen(path, "r");
     cr_assert_not_null(list);
-    for (; next_line(list, line, sizeof(line)); rows++) {
+    for (; corpus_line(list, line, sizeof(line)); rows++) {
         int face, top, left, right, bottom, label;
         double confidence;
         const data_shard *s;
@@ -426,8 +354,8 @@ Test(generated, expw)
         labels[label]++;
         snprintf(name, sizeof(name), "%s#%d", file, face);
         snprintf(path, sizeof(path), "%s/image/origin/%s", p.src, file);
-        int64_t i = record_named(f, name, &s);
-        cr_assert_eq(i >= 0, file_exists(path), "%s", name);
+        int64_t i = corpus_record(f, name, &s);
+        cr_assert_eq(i >= 0, corpus_has(path), "%s", name);
         missing += i < 0;
         if (i < 0) continue;
         const data_index *x = data_shard_index(s);
@@ -435,17 +363,17 @@ Test(generated, expw)
         over += left < 0 || top < 0 || right > x->width[i] || bottom > x->height[i];
         cr_assert(x->expr[i] == ours[label] && x->mask[i] == DATA_HAS_EXPR && x->source_row[i] == rows + 1);
         cr_assert(memcmp(x->box + 4 * i, box, sizeof(box)) == 0, "%s", name);
-        check_bytes(path, s, i);
+        corpus_check_bytes(path, s, i);
     }
     fclose(list);
     for (int k = 0; k < 7; k++)
         cr_assert(labels[k] > 0);
     const json_t *notes = json_object_get(report, "notes");
-    cr_assert(rows == number(report, "rows") && rows - missing == data_folder_count(f));
-    cr_assert(missing > 0 && number(json_object_get(report, "rejects"), "missing file") == missing);
-    cr_assert(number(report, "rejected") == missing && number(report, "records") == rows - missing);
-    cr_assert(again > 0 && number(notes, "rows that repeat a picture") == again);
-    cr_assert(over > 0 && number(notes, "face boxes that reach over the edge of the picture") == over);
+    cr_assert(rows == corpus_number(report, "rows") && rows - missing == data_folder_count(f));
+    cr_assert(missing > 0 && corpus_number(json_object_get(report, "rejects"), "missing file") == missing);
+    cr_assert(corpus_number(report, "rejected") == missing && corpus_number(report, "records") == rows - missing);
+    cr_assert(again > 0 && corpus_number(notes, "rows that repeat a picture") == again);
+    cr_assert(over > 0 && corpus_number(notes, "face boxes that reach over the edge of the picture") == over);
     data_folder_close(f);
     json_decref(report);
     support_remove(p.top);
@@ -458,7 +386,7 @@ static void check_votes(const data_folder *f, const char *name, const char *vote
     static const int8_t ours[] = {0, 4, 6, 5, 1, 2, 3, 7, -1, -1};
     const data_shard *s;
     int v[10], above[10] = {0}, best = -1;
-    int64_t i = record_named(f, name, &s);
+    int64_t i = corpus_record(f, name, &s);
     cr_assert(i >= 0, "%s", name);
     cr_assert_eq(sscanf(votes, "%d,%d,%d,%d,%d,%d,%d,%d,%d,%d", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7,
                         v + 8, v + 9),
@@ -473,21 +401,21 @@ static void check_votes(const data_folder *f, const char *name, const char *vote
     int expr = best < 0 ? -1 : ours[best];
     cr_assert(x->expr[i] == expr && x->mask[i] == (expr < 0 ? 0u : DATA_HAS_EXPR), "%s", name);
     cr_assert(x->source_row[i] == row && x->width[i] == 48 && x->height[i] == 48 && x->channels[i] == 1);
-    if (file_exists(png)) check_bytes(png, s, i); // the same picture, whether from pixels or from the file
+    if (corpus_has(png)) corpus_check_bytes(png, s, i); // the same picture, whether from pixels or from the file
 }
 
 static const char *const fer_split[] = {"train", "validation", "test"};
 static const char *const fer_usage[] = {"Training", "PublicTest", "PrivateTest"};
 static const char *const fer_folder[] = {"FER2013Train", "FER2013Valid", "FER2013Test"};
 
-static int64_t check_new_list(const place *p, data_folder *const *f, int64_t *blank)
+static int64_t check_new_list(const corpus *p, data_folder *const *f, int64_t *blank)
 {
     char path[900], line[200], usage[20], name[40];
     int64_t rows = 0;
     snprintf(path, sizeof(path), "%s/fer2013new.csv", p->src);
     FILE *list = fopen(path, "r");
-    cr_assert(list && next_line(list, line, sizeof(line)));
-    for (; next_line(list, line, sizeof(line)); rows++) {
+    cr_assert(list && corpus_line(list, line, sizeof(line)));
+    for (; corpus_line(list, line, sizeof(line)); rows++) {
         int at = 0, split = 0;
         if (sscanf(line, "%19[^,],%39[^,],%n", usage, name, &at) != 2 || at == 0) {
             ++*blank;
@@ -502,7 +430,7 @@ static int64_t check_new_list(const place *p, data_folder *const *f, int64_t *bl
     return rows;
 }
 
-static int64_t check_label_lists(const place *p, data_folder *const *f)
+static int64_t check_label_lists(const corpus *p, data_folder *const *f)
 {
     char path[900], line[200], name[40];
     int64_t rows = 0;
@@ -510,11 +438,11 @@ static int64_t check_label_lists(const place *p, data_folder *const *f)
         snprintf(path, sizeof(path), "%s/data/%s/label.csv", p->src, fer_folder[k]);
         FILE *list = fopen(path, "r");
         cr_assert_not_null(list);
-        for (int64_t i = 0; next_line(list, line, sizeof(line)); i++, rows++) {
+        for (int64_t i = 0; corpus_line(list, line, sizeof(line)); i++, rows++) {
             int at = 0;
             cr_assert(sscanf(line, "%39[^,],\"(0, 0, 48, 48)\",%n", name, &at) == 1 && at > 0, "%s", line);
             snprintf(path, sizeof(path), "%s/data/%s/%s", p->src, fer_folder[k], name);
-            cr_assert(file_exists(path));
+            cr_assert(corpus_has(path));
             check_votes(f[k], name, line + at, i + 1, path);
         }
         fclose(list);
@@ -525,7 +453,7 @@ static int64_t check_label_lists(const place *p, data_folder *const *f)
 Test(generated, ferplus)
 {
     json_t *report;
-    place p = import_generated("ferplus", &report);
+    corpus p = corpus_import("ferplus", &report);
     for (int form = 0; form < 2; form++) {
         data_folder *f[3];
         int64_t records = 0, blank = 0, rows;
@@ -535,14 +463,16 @@ Test(generated, ferplus)
         }
         if (form == 0) {
             rows = check_new_list(&p, f, &blank);
-            cr_assert(rows == 60 && blank > 0 && number(json_object_get(report, "rejects"), "no face") == blank);
+            cr_assert(rows == 60 && blank > 0 && corpus_number(json_object_get(report, "rejects"), "no face") == blank);
         } else {
             rows = check_label_lists(&p, f);
             cr_assert(rows < 59); // fewer than are named
         }
-        cr_assert(records == rows - blank && records == number(report, "records") && rows == number(report, "rows"));
-        cr_assert(number(report, "rejected") == blank);
-        cr_assert(number(json_object_get(report, "notes"), "faces without an expression that most voters gave") > 0);
+        cr_assert(records == rows - blank && records == corpus_number(report, "records") &&
+                  rows == corpus_number(report, "rows"));
+        cr_assert(corpus_number(report, "rejected") == blank);
+        cr_assert(corpus_number(json_object_get(report, "notes"), "faces without an expression that most voters gave") >
+                  0);
         for (int k = 0; k < 3; k++)
             data_folder_close(f[k]);
         json_decref(report);
@@ -560,7 +490,7 @@ Test(generated, ferplus)
 }
 
 // CASIA-WebFace: the folders are the truth; in records, some pictures have a comment of 10 bytes behind their first two.
-static void check_casia(const place *p, const char *out, int records, int64_t pictures)
+static void check_casia(const corpus *p, const char *out, int records, int64_t pictures)
 {
     data_folder *f;
     int64_t at = 0, commented = 0;
@@ -576,7 +506,7 @@ static void check_casia(const place *p, const char *out, int records, int64_t pi
             const data_shard *s = data_folder_at(f, at, &r);
             snprintf(name, sizeof(name), "%07d/%03d.jpg", person * 3 + 45, k);
             snprintf(path, sizeof(path), "%s/CASIA-WebFace/%s", p->src, name);
-            if (!file_exists(path)) break;
+            if (!corpus_has(path)) break;
             if (records) snprintf(name, sizeof(name), "%lld", (long long)at + 1);
             cr_assert_str_eq(data_shard_name(s, r), name);
             cr_assert(data_shard_index(s)->identity[r] == person && data_shard_index(s)->mask[r] == DATA_HAS_IDENTITY);
@@ -598,9 +528,9 @@ static void check_casia(const place *p, const char *out, int records, int64_t pi
 Test(generated, casia_webface)
 {
     json_t *report;
-    place p = import_generated("casia-webface", &report); // finds train.rec; its last picture is cut off
-    cr_assert(number(report, "records") == 59 && number(report, "rejected") == 1);
-    cr_assert_eq(number(json_object_get(report, "rejects"), "damaged or cut off"), 1);
+    corpus p = corpus_import("casia-webface", &report); // finds train.rec; its last picture is cut off
+    cr_assert(corpus_number(report, "records") == 59 && corpus_number(report, "rejected") == 1);
+    cr_assert_eq(corpus_number(json_object_get(report, "rejects"), "damaged or cut off"), 1);
     json_decref(report);
     check_casia(&p, p.out, 1, 59);
     char src[700], out[700];
@@ -609,7 +539,7 @@ Test(generated, casia_webface)
     data_import_cfg cfg = {.kind = "casia-webface", .src = src, .out = out};
     data_import_report r;
     must(data_import(&cfg, &r));
-    cr_assert(number(r.json, "records") == 60 && number(r.json, "rejected") == 0);
+    cr_assert(corpus_number(r.json, "records") == 60 && corpus_number(r.json, "rejected") == 0);
     data_import_report_free(&r);
     check_casia(&p, out, 0, 60);
     support_remove(p.top);
@@ -618,10 +548,10 @@ Test(generated, casia_webface)
 // One line twice, three that are wrong, one that is not there; the head of a record damaged; the last one is cut off.
 Test(generated, casia_webface_damaged)
 {
-    place p = {.top = support_folder()};
+    corpus p = {.top = support_folder()};
     snprintf(p.corpora, sizeof(p.corpora), "%s/corpora", p.top);
     mn_log_level(MN_WARN);
-    data_synth_cfg synth = synth_config(&p, "casia-webface");
+    data_synth_cfg synth = corpus_config(&p, "casia-webface");
     must(data_synth(&synth, NULL));
     char index[800], records[800], src[700], out[700], *line;
     snprintf(src, sizeof(src), "%s/casia-webface/faces_webface", p.corpora);
@@ -650,10 +580,10 @@ Test(generated, casia_webface_damaged)
     data_import_report r;
     must(data_import(&cfg, &r));
     const json_t *rejects = json_object_get(r.json, "rejects");
-    cr_assert(number(r.json, "records") == 57 && number(r.json, "rejected") == 7);
-    cr_assert(number(rejects, "duplicate") == 1 && number(rejects, "damaged or cut off") == 2);
-    cr_assert(number(rejects, "wrong number of columns") == 1 && number(rejects, "not a number") == 1);
-    cr_assert(number(rejects, "label out of range") == 1 && number(rejects, "unusable list") == 1);
+    cr_assert(corpus_number(r.json, "records") == 57 && corpus_number(r.json, "rejected") == 7);
+    cr_assert(corpus_number(rejects, "duplicate") == 1 && corpus_number(rejects, "damaged or cut off") == 2);
+    cr_assert(corpus_number(rejects, "wrong number of columns") == 1 && corpus_number(rejects, "not a number") == 1);
+    cr_assert(corpus_number(rejects, "label out of range") == 1 && corpus_number(rejects, "unusable list") == 1);
     data_import_report_free(&r);
     support_remove(p.top);
 }
