@@ -394,4 +394,5 @@ const data__importer data__import_aihub = {
     .scan = scan,
     .write = write_face,
     .close = close_state,
-    .columns = {.has_expr = 1, .has_identity = 1, .has_age = 1, .has_gender = 1, .has_box = 1}};
+    .columns = {.has_expr = 1, .has_identity = 1, .has_age = 1, .has_gender = 1, .has_box = 1},
+    .threads = 1};
