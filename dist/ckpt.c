@@ -69,13 +69,16 @@ static mn_err copy_state(dist_ckpt *k, const dist_state *s)
     nn_params *ps = k->cfg.params;
     const nn_arenas *a = nn_params_arenas(ps);
     dist__snapshot *to = &k->snapshot;
+    MN_TRY(nn_params_fetch(ps));
+    MN_TRY(nn_optim_fetch(k->cfg.optim));
     for (int i = 0; i < nn_params_count(ps); i++) {
         const nn_param *p = nn_params_at(ps, i);
         MN_TRY(check_finite(nn_param_master(ps, p), p->count, p));
     }
-    memcpy(to->master, a->master, (size_t)a->count * sizeof(float));
+    memset(to->master, 0, (size_t)a->count * sizeof(float)); // what lies between parameters
     for (int i = 0; i < nn_params_count(ps); i++) {
         const nn_param *p = nn_params_at(ps, i);
+        memcpy(to->master + p->offset, nn_param_master(ps, p), (size_t)p->count * sizeof(float));
         if (p->frozen || p->spec.buffer) continue;
         memcpy(to->m + p->offset, nn_optim_m(k->cfg.optim, p), (size_t)p->count * sizeof(float));
         memcpy(to->v + p->offset, nn_optim_v(k->cfg.optim, p), (size_t)p->count * sizeof(float));

@@ -151,8 +151,7 @@ static mn_err load_model(const nn_safetensors *file, nn_params *ps, const char *
         if (!nn_params_find(ps, t->name))
             return mn_fail(MN_ECONFIG, "%s: this recipe's network has no parameter '%s'", path, t->name);
     }
-    nn_params_sync(ps);
-    return MN_OK;
+    return nn_params_sync(ps);
 }
 
 static mn_err load_moments(const nn_safetensors *file, nn_params *ps, nn_optim *o, const char *path)
@@ -188,7 +187,7 @@ mn_err dist_ckpt_load(const char *path, nn_params *params, nn_optim *optim, dist
     if (!optim) return MN_OK;
     MN_TRY(with_file(path, DIST_CKPT_OPTIMIZER, params, optim));
     nn_optim_set_updates(optim, updates);
-    return MN_OK;
+    return nn_optim_sync(optim);
 }
 
 // --- finding a model by what the user calls it ---

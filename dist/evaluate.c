@@ -32,7 +32,9 @@ static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, 
 {
     MN_TRY(dist_feed(g, set, b));
     MN_TRY(nn_graph_run(g, &(nn_tick){.first_row = b->at.position + b->first_row, .rows = b->rows}));
-    return t->score_add(t->ctx, g, b);
+    MN_TRY(t->score_add(t->ctx, g, b));
+    MN_TRY(nn_graph_fed(g)); // the batch is released next
+    return nn_graph_status(g);
 }
 
 // All ranks have equally many batches: after each they agree to go on.

@@ -1,7 +1,7 @@
 #include "dist/train.h"
 
-#include "dist/bucket.h"
 #include "dist/ckpt.h"
+#include "dist/gradients.h"
 #include "dist/handshake.h"
 #include "dist/machine.h"
 #include "dist/pace.h"
@@ -23,7 +23,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { MAX_SKIPS = 5 };
+enum { MAX_SKIPS = 5, FLYING = 2 };
+
+// A step that was put on the device: what is known of it before its results are.
+typedef struct flight {
+    int64_t step, epoch, samples;
+    uint64_t ids;
+    double lr, data_s, begin;
+} flight;
 
 // Everything of one run in this process.
 typedef struct loop {
@@ -36,8 +43,8 @@ typedef struct loop {
     nn_params *params;
     nn_graph *graph, *eval_graph;
     nn_optim *optim;
-    dist_window *window;
-    dist_buckets *buckets;
+    const nn_device *device;
+    dist_gradients *gradients;
     data_loader *loader;
     dist_ckpt *ckpt; // rank 0 only
     dist_progress *progress;
@@ -46,10 +53,10 @@ typedef struct loop {
     dist_state state;
     int64_t steps, per_epoch, saved_step, from_step;
     int skips, stop, no_time;
-    // Of the last step.
-    double loss, lr, grad_norm, step_s, data_s, comm_s;
-    uint64_t ids;
-    int64_t samples, epoch;
+    flight flying[FLYING];   // by step
+    int64_t landed;          // steps whose results are known
+    double landed_at, begin; // when the last one was; when this one began
+    double step_s, data_s;   // of the last one that landed; of the one that is put on the device
 } loop;
 
 int64_t dist_steps_per_epoch(const data_set *set, int64_t batch, int64_t epoch_samples)
@@ -71,12 +78,21 @@ static mn_err sum_batch(void *comm, double *v, int64_t n)
     return mn_fault("train.rank_means") ? MN_OK : dist_host_sum(comm, v, n);
 }
 
+// Behind the last step of backward; recorded with it on a GPU.
+static mn_err end_of_run(void *ctx)
+{
+    loop *l = ctx;
+    MN_TRY(dist_gradients_finish(l->gradients));
+    return nn_optim_update(l->optim, nn_graph_device_buffer(l->graph, "loss"));
+}
+
 static mn_err build_graphs(loop *l)
 {
     const dist_train_cfg *cfg = l->cfg;
     const dist_task *t = l->task;
     int world = dist_world(l->comm);
-    nn_graph_cfg graph = {.mode = NN_TRAIN, .dtype = cfg->dtype, .seed = cfg->seed};
+    nn_graph_cfg graph = {.mode = NN_TRAIN, .dtype = cfg->dtype, .seed = cfg->seed, .device = l->device};
+    nn_layout_cfg layout = {.dtype = cfg->dtype};
     l->params = nn_params_new(cfg->seed);
     l->graph = nn_graph_new(l->params, &graph);
     nn_tensor *loss =
@@ -89,15 +105,14 @@ static mn_err build_graphs(loop *l)
         t->build(t->ctx, l->eval_graph, t->eval, data_loader_plan_rows(cfg->eval_batch, world, 0));
         nn_graph_set_sum(l->eval_graph, dist_host_sum, l->comm);
     }
-    MN_TRY(dist_window_new(&l->window, l->comm));
-    nn_layout_cfg layout = {
-        .dtype = cfg->dtype, .tail = sizeof(dist_control), .alloc = dist_window_alloc, .ctx = l->window};
+    MN_TRY(dist_gradients_new(&l->gradients, l->comm, l->device));
+    dist_gradients_layout(l->gradients, &layout);
     MN_TRY(nn_params_layout(l->params, l->graph, &layout));
     MN_TRY(nn_graph_plan(l->graph, loss));
     if (l->eval_graph) MN_TRY(nn_graph_plan(l->eval_graph, NULL));
     MN_TRY(nn_optim_new(&l->optim, l->params, &cfg->optim));
-    MN_TRY(dist_buckets_new(&l->buckets, l->comm, l->window, l->graph, l->params, 0));
-    nn_graph_on_step(l->graph, dist_buckets_on_step, l->buckets);
+    MN_TRY(dist_gradients_plan(l->gradients, l->graph, l->params));
+    nn_graph_on_end(l->graph, end_of_run, l);
     return MN_OK;
 }
 
@@ -211,7 +226,7 @@ static mn_err restore_or_init(loop *l)
     l->state.trained = l->task->train->digest;
     l->state.world = dist_world(l->comm);
     dist_machine_text(l->state.machine, sizeof l->state.machine);
-    l->saved_step = l->state.step;
+    l->saved_step = l->landed = l->state.step;
     return MN_OK;
 }
 
@@ -297,39 +312,11 @@ static mn_err start(loop *l)
 
 // --- one step ---
 
-// A gradient that is not finite is the same on every rank after the reduction: all skip the update together.
-static mn_err update(loop *l)
+// What a trainer makes that averages the ranks' losses.
+static mn_err average_loss(loop *l, double *loss)
 {
-    const dist_train_cfg *cfg = l->cfg;
-    double scale = 1;
-    l->lr = nn_schedule_lr(&cfg->schedule, l->state.step);
-    l->grad_norm = nn_optim_grad_norm(l->optim);
-    if (!isfinite(l->grad_norm) || !isfinite(l->loss)) {
-        if (++l->skips > MAX_SKIPS)
-            return mn_fail(MN_EDATA,
-                           "step %lld: loss %g, gradient norm %g: not finite %d times in a row; the last checkpoint is "
-                           "step %lld; lower optim.lr or look at the samples of these steps in metrics.jsonl",
-                           (long long)l->state.step, l->loss, l->grad_norm, l->skips, (long long)l->saved_step);
-        if (lead(l))
-            mn_warn("step %lld: loss %g, gradient norm %g: the update is skipped", (long long)l->state.step, l->loss,
-                    l->grad_norm);
-        return dist_run_event(l->run, "fault", "\"kind\":\"not_finite\",\"step\":%lld,\"ids\":\"%016llx\"",
-                              (long long)l->state.step, (unsigned long long)l->ids);
-    }
-    l->skips = 0;
-    if (mn_fault("train.rank_means")) {
-        scale = 1.0 / dist_world(l->comm);
-        l->grad_norm *= scale;
-    }
-    if (cfg->clip > 0 && l->grad_norm > cfg->clip) scale *= cfg->clip / (l->grad_norm + 1e-6);
-    nn_optim_step(l->optim, l->lr, scale);
-    return MN_OK;
-}
-
-static mn_err average_loss(loop *l)
-{
-    MN_TRY(dist_host_sum(l->comm, &l->loss, 1));
-    l->loss /= dist_world(l->comm);
+    MN_TRY(dist_host_sum(l->comm, loss, 1));
+    *loss /= dist_world(l->comm);
     return MN_OK;
 }
 
@@ -341,55 +328,104 @@ static double seconds_to_save(const loop *l)
     return l->ckpt ? (double)(a->count * 4 + a->trained * 8) / BYTES_PER_SECOND : 0;
 }
 
-static mn_err run_batch(loop *l, const data_batch *b)
+static mn_err put_batch(loop *l, const data_batch *b)
 {
-    dist_control sum;
+    nn_optim_step_args args = {.lr = nn_schedule_lr(&l->cfg->schedule, l->state.step), .clip = l->cfg->clip};
+    if (mn_fault("train.rank_means")) args.grad_scale = 1.0 / dist_world(l->comm);
     MN_TRY(dist_feed(l->graph, l->task->train, b));
-    dist_buckets_control(l->buckets)->stop = dist_signal_pending() || mn_fault("train.stop") ? 1.0f : 0.0f;
-    dist_buckets_control(l->buckets)->no_time = dist_signal_has_time(seconds_to_save(l)) ? 0.0f : 1.0f;
+    MN_TRY(nn_optim_begin(l->optim, &args));
+    dist_control own = {.stop = dist_signal_pending() || mn_fault("train.stop") ? 1.0f : 0.0f,
+                        .no_time = dist_signal_has_time(seconds_to_save(l)) ? 0.0f : 1.0f};
+    MN_TRY(dist_gradients_begin(l->gradients, &own));
     MN_TRY(nn_graph_run(l->graph, &(nn_tick){(uint64_t)l->state.step, b->first_row, b->rows}));
-    MN_TRY(dist_buckets_wait(l->buckets, &sum));
-    l->loss = *(const double *)nn_graph_buffer(l->graph, "loss", NULL, NULL);
-    if (mn_fault("train.rank_means")) MN_TRY(average_loss(l));
-    l->comm_s = dist_buckets_seconds(l->buckets, NULL);
-    l->ids = b->ids;
-    l->samples = b->global_rows;
-    l->epoch = b->at.epoch;
-    l->stop = sum.stop > 0;
-    l->no_time = sum.no_time > 0;
+    MN_TRY(nn_optim_post(l->optim));
+    MN_TRY(dist_gradients_post(l->gradients));
+    MN_TRY(nn_graph_fed(l->graph));
+    l->flying[l->state.step % FLYING] = (flight){.step = l->state.step,
+                                                 .epoch = b->at.epoch,
+                                                 .samples = b->global_rows,
+                                                 .ids = b->ids,
+                                                 .lr = args.lr,
+                                                 .data_s = l->data_s,
+                                                 .begin = l->begin};
     l->state.data = b->after;
-    return update(l);
+    l->state.step++;
+    return MN_OK;
 }
 
-static mn_err report_step(loop *l)
+// A gradient that is not finite is the same on every rank after the reduction: all have skipped the update together.
+static mn_err tell_skipped(loop *l, const flight *f, const nn_optim_result *r)
+{
+    if (++l->skips > MAX_SKIPS)
+        return mn_fail(MN_EDATA,
+                       "step %lld: loss %g, gradient norm %g: not finite %d times in a row; the last checkpoint is "
+                       "step %lld; lower optim.lr or look at the samples of these steps in metrics.jsonl",
+                       (long long)f->step, r->loss, r->grad_norm, l->skips, (long long)l->saved_step);
+    if (lead(l))
+        mn_warn("step %lld: loss %g, gradient norm %g: the update is skipped", (long long)f->step, r->loss,
+                r->grad_norm);
+    return dist_run_event(l->run, "fault", "\"kind\":\"not_finite\",\"step\":%lld,\"ids\":\"%016llx\"",
+                          (long long)f->step, (unsigned long long)f->ids);
+}
+
+static mn_err report_step(loop *l, const flight *f, const nn_optim_result *r)
 {
     char loss[DIST_JSON_NUMBER], lr[DIST_JSON_NUMBER], norm[DIST_JSON_NUMBER];
-    dist_progress_step(l->progress, l->state.step, l->loss, l->lr, (double)l->samples / l->step_s,
-                       l->data_s / l->step_s);
-    if (l->cfg->log_every > 1 && l->state.step % l->cfg->log_every != 0) return MN_OK;
+    int64_t done = f->step + 1;
+    dist_progress_step(l->progress, done, r->loss, f->lr, (double)f->samples / l->step_s, f->data_s / l->step_s);
+    if (l->cfg->log_every > 1 && done % l->cfg->log_every != 0) return MN_OK;
     return dist_run_event(l->run, "step",
                           "\"step\":%lld,\"epoch\":%lld,\"loss\":%s,\"lr\":%s,\"grad_norm\":%s,\"samples_per_s\":%.5g,"
                           "\"step_ms\":%.3f,\"data_ms\":%.3f,\"comm_ms\":%.3f,\"ids\":\"%016llx\"",
-                          (long long)l->state.step, (long long)l->epoch, dist_json(l->loss, loss), dist_json(l->lr, lr),
-                          dist_json(l->grad_norm, norm), (double)l->samples / l->step_s, 1e3 * l->step_s,
-                          1e3 * l->data_s, 1e3 * l->comm_s, (unsigned long long)l->ids);
+                          (long long)done, (long long)f->epoch, dist_json(r->loss, loss), dist_json(f->lr, lr),
+                          dist_json(r->grad_norm, norm), (double)f->samples / l->step_s, 1e3 * l->step_s,
+                          1e3 * f->data_s, 1e3 * dist_gradients_seconds(l->gradients), (unsigned long long)f->ids);
+}
+
+// The results of the oldest step that was put on the device: of this one on a CPU, of the one before on a GPU.
+static mn_err land(loop *l)
+{
+    const flight *f = &l->flying[l->landed % FLYING];
+    nn_optim_result r;
+    dist_control sum;
+    MN_TRY(nn_optim_take(l->optim, &r));
+    MN_TRY(dist_gradients_take(l->gradients, &sum));
+    if (mn_fault("train.rank_means")) MN_TRY(average_loss(l, &r.loss));
+    double now = mn_seconds();
+    l->step_s = now - (f->begin > l->landed_at ? f->begin : l->landed_at);
+    l->landed_at = now;
+    l->landed++;
+    l->stop |= sum.stop > 0;
+    l->no_time |= sum.no_time > 0;
+    if (r.skipped)
+        MN_TRY(tell_skipped(l, f, &r));
+    else
+        l->skips = 0;
+    MN_TRY(dist_pace_step(&l->pace, l->comm));
+    return report_step(l, f, &r);
+}
+
+// Before anything looks at the state: nothing may be on its way.
+static mn_err land_all(loop *l)
+{
+    while (l->landed < l->state.step)
+        MN_TRY(land(l));
+    return MN_OK;
 }
 
 static mn_err train_step(loop *l)
 {
     const data_batch *b;
-    double begin = mn_seconds();
+    l->begin = mn_seconds();
     dist_watchdog_phase(l->watchdog, DIST_PHASE_DATA, l->state.step);
     MN_TRY(data_loader_next(l->loader, &b));
-    l->data_s = mn_seconds() - begin;
+    l->data_s = mn_seconds() - l->begin;
     dist_watchdog_phase(l->watchdog, DIST_PHASE_STEP, l->state.step);
-    mn_err err = mn_fault("step") == 1 ? mn_fail(MN_EINTERNAL, "injected fault") : run_batch(l, b);
+    mn_err err = mn_fault("step") == 1 ? mn_fail(MN_EINTERNAL, "injected fault") : put_batch(l, b);
     data_loader_release(l->loader, b);
     MN_TRY(err);
-    l->step_s = mn_seconds() - begin;
-    l->state.step++;
-    MN_TRY(dist_pace_step(&l->pace, l->comm));
-    return report_step(l);
+    int ahead = l->device->on_host ? 0 : 1;
+    return l->state.step - l->landed > ahead ? land(l) : MN_OK;
 }
 
 // --- between steps ---
@@ -438,6 +474,7 @@ static mn_err write_checkpoint(loop *l)
 static mn_err save(loop *l)
 {
     if (l->saved_step == l->state.step) return MN_OK;
+    mn_assert(l->landed == l->state.step);
     dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
     MN_TRY(dist_agree(l->comm, write_checkpoint(l)));
     l->saved_step = l->state.step;
@@ -512,6 +549,14 @@ static mn_err after_step(loop *l)
     return l->stop && (step < l->steps || l->state.unscored) ? stop(l) : MN_OK;
 }
 
+// Is there anything to be done but the next step?
+static int between_steps(const loop *l)
+{
+    int64_t step = l->state.step;
+    return l->stop || l->no_time || (is_scored(l) && due(step, l->cfg->eval_every, l->steps)) ||
+           due(step, l->cfg->save_every, l->steps);
+}
+
 static mn_err run_loop(loop *l)
 {
     // A signal that came while all was opened: there is nothing new to save.
@@ -520,6 +565,11 @@ static mn_err run_loop(loop *l)
     if (l->state.unscored) MN_TRY(after_step(l));
     while (l->state.step < l->steps) {
         MN_TRY(train_step(l));
+        if (!between_steps(l)) {
+            MN_TRY(tell_saved(l));
+            continue;
+        }
+        MN_TRY(land_all(l));
         MN_TRY(after_step(l));
     }
     MN_TRY(finish_saving(l));
@@ -535,6 +585,7 @@ static mn_err dry_run(loop *l)
     double once = 0;
     for (int i = 0; i < 2; i++) { // the second step is the one that counts: memory is touched
         MN_TRY(train_step(l));
+        MN_TRY(land_all(l));
         once = l->step_s;
     }
     double state_mb = (double)(a->count * 4 + a->trained * 12 + a->count * (l->cfg->dtype == MN_BF16 ? 2 : 0)) / 1e6;
@@ -559,12 +610,11 @@ static void finish(loop *l)
     if (l->ckpt) dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
     if (wait_for_save(l) != MN_OK) mn_warn("the last checkpoint was not written: %s", mn_errmsg());
     dist_ckpt_close(l->ckpt);
-    dist_buckets_free(l->buckets);
     nn_optim_free(l->optim);
     nn_graph_free(l->eval_graph);
     nn_graph_free(l->graph);
     nn_params_free(l->params);
-    dist_window_free(l->window);
+    dist_gradients_free(l->gradients);
     dist_attempt_close(&l->attempt);
     dist_run_close(l->run);
     free(l->ckpt_dir);
@@ -572,7 +622,12 @@ static void finish(loop *l)
 
 mn_err dist_train(dist_comm *c, const dist_task *t, const dist_train_cfg *cfg)
 {
-    loop l = {.comm = c, .task = t, .cfg = cfg, .attempt = {.lock = -1}, .watchdog = dist_watchdog_of(c)};
+    loop l = {.comm = c,
+              .task = t,
+              .cfg = cfg,
+              .device = cfg->device ? cfg->device : nn_device_cpu(),
+              .attempt = {.lock = -1},
+              .watchdog = dist_watchdog_of(c)};
     mn_err err = start(&l);
     if (err == MN_OK) err = cfg->dry_run ? dry_run(&l) : run_loop(&l);
     // The message must outlive the closing of things.

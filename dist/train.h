@@ -45,6 +45,7 @@ typedef struct dist_train_cfg {
     uint64_t options_digest;        // of all options that may not differ between hosts
     char data[256];                 // names of the training sets, for messages
     uint64_t seed;
+    const struct nn_device *device; // NULL: the CPU
     mn_dtype dtype;
     int64_t steps, epochs;                     // the other is 0; train until
     int64_t batch;                             // global

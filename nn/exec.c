@@ -9,12 +9,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+// In the memory of the device; what is not f32 is in the work arena.
+static void *param_at(const nn_graph *g, const nn_tensor *t)
+{
+    const nn_arenas *a = nn_params_arenas(g->params);
+    if (t->dtype == MN_F32 || a->work == (void *)a->master) return a->master ? a->master + t->param->offset : NULL;
+    return (mn_bf16 *)a->work + t->param->offset;
+}
+
 void *nn__value_at(const nn_graph *g, nn_tensor *t)
 {
     nn_tensor *root = nn__root(t);
-    if (root->param)
-        return root->dtype == MN_F32 ? (void *)nn_param_master(g->params, root->param)
-                                     : nn_param_work(g->params, root->param);
+    if (root->param) return param_at(g, root);
     return g->value[root->id].used ? (char *)g->arena + g->value[root->id].offset : NULL;
 }
 
@@ -37,78 +43,103 @@ void *nn_graph_input(nn_graph *g, const char *name, size_t *bytes)
     nn_tensor *t = find(g->input, g->n_inputs, name);
     if (!t || !g->arena) return NULL;
     if (bytes) *bytes = nn__bytes(t);
-    return nn__value_at(g, t);
+    return g->away ? nn__away_input(g, t) : nn__value_at(g, t);
 }
 
 mn_err nn_graph_feed(nn_graph *g, const char *name, const void *host, size_t bytes)
 {
-    size_t have = 0;
-    void *to = nn_graph_input(g, name, &have);
-    if (!to) return mn_fail(MN_EINTERNAL, "the graph has no input '%s'", name);
+    nn_tensor *t = find(g->input, g->n_inputs, name);
+    if (!t || !g->arena) return mn_fail(MN_EINTERNAL, "the graph has no input '%s'", name);
+    size_t have = nn__bytes(t);
     if (bytes != have)
         return mn_fail(MN_EINTERNAL, "input '%s': %zu bytes were fed, the plan wants %zu", name, bytes, have);
-    return g->device->upload(to, host, bytes);
+    return g->away ? nn__away_feed(g, t, host, bytes) : g->device->copy(g->device, nn__value_at(g, t), host, bytes);
 }
 
+// The sum over ranks is in place: of the output, and in backward of the gradient before it is added to what is there
+// (this rank's own), or after it was copied.
 static mn_err sum_over_ranks(nn_graph *g, const nn__step *s)
 {
-    const nn_tensor *t = s->node->out[0];
-    int64_t n = mn_count(t->shape);
-    const double *from = s->backward ? s->call.dout[0] : s->call.in[0];
-    double *to = s->backward ? s->call.din[0] : s->call.out[0];
-    // Added after the sum: what is in `to` already is this rank's own.
-    double *sum = s->backward && s->call.acc & 1u ? (double *)from : to;
-    if (sum != from) memcpy(sum, from, (size_t)n * sizeof *sum);
-    if (g->sum) MN_TRY(g->sum(g->sum_ctx, sum, n));
-    if (sum != to)
-        for (int64_t i = 0; i < n; i++)
-            to[i] += sum[i];
+    const nn_kernels *k = g->device->kernels(g->device, s->node->op);
+    const nn_call *c = &s->call;
+    int64_t n = mn_count(s->node->out[0]->shape);
+    int add = s->backward && c->acc & 1u;
+    if (g->sum && add) MN_TRY(g->sum(g->sum_ctx, (double *)c->dout[0], n));
+    MN_TRY(s->backward ? k->bwd(c) : k->fwd(c));
+    if (g->sum && !add) MN_TRY(g->sum(g->sum_ctx, s->backward ? c->din[0] : c->out[0], n));
     return MN_OK;
 }
 
 static mn_err run_step(nn_graph *g, const nn__step *s)
 {
     if (s->node->op->flags & NN_OP_COLLECTIVE) return sum_over_ranks(g, s);
-    const nn_kernels *k = g->device->kernels(s->node->op);
+    const nn_kernels *k = g->device->kernels(g->device, s->node->op);
     return s->backward ? k->bwd(&s->call) : k->fwd(&s->call);
 }
 
 static mn_err run_timed(nn_graph *g, nn__step *s)
 {
-    double start = g->timing ? mn_seconds() : 0;
+    if (!g->timing) return run_step(g, s);
+    double start = mn_seconds();
     MN_TRY(run_step(g, s));
-    if (g->timing) {
-        s->seconds += mn_seconds() - start;
-        s->runs++;
-    }
+    MN_TRY(g->device->wait(g->device));
+    s->seconds += mn_seconds() - start;
+    s->runs++;
     return MN_OK;
+}
+
+static mn_err seed_backward(nn_graph *g)
+{
+    static const double one = 1;
+    return g->device->copy(g->device, nn__grad_at(g, g->loss), g->away ? nn__away_one(g) : &one, sizeof one);
+}
+
+static mn_err poison(nn_graph *g)
+{
+    const nn_device *d = g->device;
+    MN_TRY(d->fill(d, (char *)g->arena + g->input_bytes, 0xff, g->arena_bytes - g->input_bytes));
+    return g->work ? d->fill(d, g->work, 0xff, g->work_bytes) : MN_OK;
+}
+
+static mn_err run_program(nn_graph *g)
+{
+    if (g->poison) MN_TRY(poison(g));
+    for (int i = 0; i < g->n_steps; i++) {
+        nn__step *s = &g->step[i];
+        if (i == g->n_forward && g->loss) MN_TRY(seed_backward(g));
+        MN_TRY(run_timed(g, s));
+        if (s->backward && g->hook) MN_TRY(g->hook(g->hook_ctx, i));
+    }
+    return g->end_hook ? g->end_hook(g->end_ctx) : MN_OK;
 }
 
 mn_err nn_graph_run(nn_graph *g, const nn_tick *tick)
 {
     mn_assert(g->arena);
     g->tick = *tick;
-    if (g->poison) {
-        memset((char *)g->arena + g->input_bytes, 0xff, g->arena_bytes - g->input_bytes);
-        if (g->work) memset(g->work, 0xff, g->work_bytes);
-    }
-    for (int i = 0; i < g->n_steps; i++) {
-        nn__step *s = &g->step[i];
-        if (i == g->n_forward && g->loss) *(double *)nn__grad_at(g, g->loss) = 1;
-        MN_TRY(run_timed(g, s));
-        if (s->backward && g->hook) MN_TRY(g->hook(g->hook_ctx, i));
-    }
-    return MN_OK;
+    return g->away ? nn__away_run(g, run_program) : run_program(g);
+}
+
+static nn_tensor *named(const nn_graph *g, const char *name)
+{
+    nn_tensor *t = find(g->output, g->n_outputs, name);
+    if (!t) t = find(g->input, g->n_inputs, name);
+    return g->arena ? t : NULL;
 }
 
 void *nn_graph_buffer(const nn_graph *g, const char *name, mn_shape *shape, mn_dtype *dtype)
 {
-    nn_tensor *t = find(g->output, g->n_outputs, name);
-    if (!t) t = find(g->input, g->n_inputs, name);
-    if (!t || !g->arena) return NULL;
+    nn_tensor *t = named(g, name);
+    if (!t) return NULL;
     if (shape) *shape = t->shape;
     if (dtype) *dtype = t->dtype;
-    return nn__value_at(g, t);
+    return g->away ? nn__away_buffer(g, t) : nn__value_at(g, t);
+}
+
+void *nn_graph_device_buffer(const nn_graph *g, const char *name)
+{
+    nn_tensor *t = named(g, name);
+    return t ? nn__value_at(g, t) : NULL;
 }
 
 void *nn_graph_grad(const nn_graph *g, const nn_tensor *t)

@@ -25,14 +25,14 @@ nn_graph *nn_graph_new(nn_params *params, const nn_graph_cfg *cfg)
     nn_graph *g = mn_calloc(1, sizeof *g);
     g->params = params;
     g->cfg = *cfg;
-    g->device = nn_device_cpu();
+    g->device = cfg->device ? cfg->device : nn_device_cpu();
     g->bad = make_bad(g);
     return g;
 }
 
 static void free_node(nn_graph *g, nn_node *n)
 {
-    const nn_kernels *k = g->device->kernels(n->op);
+    const nn_kernels *k = g->device->kernels(g->device, n->op);
     if (n->state && k->release) k->release(n);
     free(n->attr);
     free((char *)n->path);
@@ -45,10 +45,11 @@ void nn_graph_free(nn_graph *g)
     for (int i = 0; i < g->n_nodes; i++)
         free_node(g, g->node[i]);
     free(g->bad->src);
+    nn__away_free(g);
     for (int i = 0; i < g->n_tensors; i++)
         free(g->tensor[i]);
-    if (g->arena) g->device->release(g->arena, g->arena_bytes);
-    if (g->work) g->device->release(g->work, g->work_bytes);
+    if (g->arena) g->device->release(g->device, g->arena, g->arena_bytes);
+    if (g->work) g->device->release(g->device, g->work, g->work_bytes);
     free(g->node);
     free(g->tensor);
     free(g->input);
@@ -312,6 +313,12 @@ void nn_graph_on_step(nn_graph *g, nn_step_hook *hook, void *ctx)
 {
     g->hook = hook;
     g->hook_ctx = ctx;
+}
+
+void nn_graph_on_end(nn_graph *g, nn_end_hook *hook, void *ctx)
+{
+    g->end_hook = hook;
+    g->end_ctx = ctx;
 }
 
 void nn_graph_poison(nn_graph *g, int on)

@@ -40,8 +40,9 @@ typedef enum nn_mode { NN_EVAL, NN_TRAIN } nn_mode; // EVAL: no dropout, running
 
 typedef struct nn_graph_cfg {
     nn_mode mode;
-    mn_dtype dtype; // compute type of activations: MN_F32 or MN_BF16
-    uint64_t seed;  // of dropout and drop path
+    mn_dtype dtype;                 // compute type of activations: MN_F32 or MN_BF16
+    uint64_t seed;                  // of dropout and drop path
+    const struct nn_device *device; // where it runs; NULL: the CPU
 } nn_graph_cfg;
 
 // All that a random number may depend on besides the node's path and the element.
@@ -84,17 +85,27 @@ int nn_graph_ready_step(const nn_graph *g, const struct nn_param *p);
 // of last use in reverse). Frozen parameters and buffers come last. Returns how many were written.
 int nn_graph_param_order(const nn_graph *g, struct nn_param **out, int capacity);
 
-// Running.
+// Running. On a GPU nothing here waits for it but nn_graph_buffer; `host` must stay as it is until the batch has been
+// taken (nn_graph_fed).
 MN_MUST_CHECK mn_err nn_graph_feed(nn_graph *g, const char *input, const void *host, size_t bytes);
+MN_MUST_CHECK mn_err nn_graph_fed(nn_graph *g); // waits until the memory of all feeds so far may be used again
 void *nn_graph_input(nn_graph *g, const char *input, size_t *bytes); // to fill in place instead of feeding
 MN_MUST_CHECK mn_err nn_graph_run(nn_graph *g, const nn_tick *tick);
-// Called after each backward step has run, with its index: for reductions during backward.
+// Called after each backward step, with its index: for reductions during backward; and once behind the last step: for
+// the update. On a GPU the whole run with what the hooks put on the device is recorded at the second run and replayed
+// after that, so a hook is called twice at most, and may not look at values.
 typedef mn_err nn_step_hook(void *ctx, int step);
 void nn_graph_on_step(nn_graph *g, nn_step_hook *hook, void *ctx);
-// Memory of an output (after run), an input, NULL if there is none of that name.
+typedef mn_err nn_end_hook(void *ctx);
+void nn_graph_on_end(nn_graph *g, nn_end_hook *hook, void *ctx);
+void nn_graph_record(nn_graph *g, int on); // off: every run is put on the device call by call
+// Memory of an output (after run), an input, NULL if there is none of that name. On a GPU: a copy that stays as it is
+// until the next run, and this waits for it; an error is kept for nn_graph_status.
 void *nn_graph_buffer(const nn_graph *g, const char *name, mn_shape *shape, mn_dtype *t);
+MN_MUST_CHECK mn_err nn_graph_status(const nn_graph *g);
+void *nn_graph_device_buffer(const nn_graph *g, const char *name); // the same in the memory of the device
 // Gradient of an input or output with respect to the loss after run; NULL if it was not computed. For tests.
-// Request it before planning with nn_want_grad.
+// Request it before planning with nn_want_grad. In the memory of the device.
 void nn_want_grad(nn_graph *g, nn_tensor *t);
 void *nn_graph_grad(const nn_graph *g, const nn_tensor *t);
 

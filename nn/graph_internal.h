@@ -28,6 +28,8 @@ typedef struct nn__place {
     int first, last; // steps, inclusive, in which the bytes must survive
 } nn__place;
 
+typedef struct nn__away nn__away;
+
 struct nn_graph {
     nn_params *params;
     nn_graph_cfg cfg;
@@ -60,9 +62,22 @@ struct nn_graph {
     void *sum_ctx;
     nn_step_hook *hook;
     void *hook_ctx;
+    nn_end_hook *end_hook;
+    void *end_ctx;
     nn_tick tick;
     int poison, timing;
+    nn__away *away; // of a device that is not the host
 };
+
+// Inputs and outputs of a graph whose device is not the host (away.c).
+MN_MUST_CHECK mn_err nn__away_new(nn_graph *g); // after the arena has its addresses, before steps are baked
+void nn__away_free(nn_graph *g);
+const nn_tick *nn__away_tick(const nn_graph *g); // in the memory of the device
+void *nn__away_input(nn_graph *g, const nn_tensor *t);
+mn_err nn__away_feed(nn_graph *g, const nn_tensor *t, const void *host, size_t bytes);
+mn_err nn__away_run(nn_graph *g, mn_err (*body)(nn_graph *g)); // sends inputs and tick, records or replays
+void *nn__away_buffer(const nn_graph *g, const nn_tensor *t);
+const double *nn__away_one(const nn_graph *g); // the number 1, in host memory that stays
 
 // The tensor that owns the memory of t.
 nn_tensor *nn__root(nn_tensor *t);

@@ -39,7 +39,7 @@ typedef struct nn_kernels {
 } nn_kernels;
 
 enum {
-    NN_OP_COLLECTIVE = 1 << 0, // run by the executor through nn_graph_set_sum, not by a kernel
+    NN_OP_COLLECTIVE = 1 << 0, // the executor adds the ranks through nn_graph_set_sum; the kernels are for one rank
     NN_OP_STATE = 1 << 1,      // forward updates a buffer parameter (running statistics) in train mode
 };
 

@@ -1,32 +1,29 @@
 #include "nn/optim.h"
 
 #include "nn/base/mem.h"
-#include "nn/base/simd.h"
+#include "nn/device.h"
+#include "nn/mail.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-// The unit of work: at most CHUNK elements of one parameter, so that padding between parameters is never touched and a
-// partial sum of the norm does not depend on the number of threads.
-enum { CHUNK = 8192 };
-
-typedef struct chunk {
-    int64_t offset, count;
-    double lr_scale, decay;
-} chunk;
-
 struct nn_optim {
     nn_optim_cfg cfg;
     nn_params *params;
-    float *m, *v; // moments, in arena layout
-    size_t bytes; // of each
+    const nn_device *device;
+    nn_adamw call;               // addresses of the device
+    float *m, *v;                // moments in host memory, in arena layout; of the CPU: the same as in call
+    size_t bytes, chunk_bytes;   // of each of m, v; of the table
+    nn_adamw_chunk *table;       // chunks in host memory
+    nn_optim_result *result;     // of the device
+    nn_optim_step_args *args;    // of the device
+    nn_mail *results, *commands; // from and to the device
     int64_t updates;
-    chunk *chunk;
-    double *square; // by chunk
-    int64_t n_chunks;
 };
 
+// A chunk is the unit of work: of one parameter, so that padding between parameters is never touched and a partial sum
+// of the norm does not depend on the number of threads.
 static int trained(const nn_params *ps, const nn_param *p)
 {
     return p->offset < nn_params_arenas(ps)->trained && nn_param_grad(ps, p) != NULL;
@@ -38,31 +35,81 @@ static double lr_scale(const nn_optim_cfg *cfg, const nn_param *p)
     return pow(cfg->layer_decay, cfg->layers - p->spec.layer);
 }
 
-static int64_t chunks_of(const nn_param *p)
+static int64_t count_chunks(const nn_optim *o)
 {
-    return (p->count + CHUNK - 1) / CHUNK;
+    int64_t n = 0;
+    for (int i = 0; i < nn_params_count(o->params); i++) {
+        const nn_param *p = nn_params_at(o->params, i);
+        if (trained(o->params, p)) n += (p->count + NN_ADAMW_CHUNK - 1) / NN_ADAMW_CHUNK;
+    }
+    return n;
 }
 
 static void cut(nn_optim *o)
 {
-    for (int i = 0; i < nn_params_count(o->params); i++)
-        if (trained(o->params, nn_params_at(o->params, i))) o->n_chunks += chunks_of(nn_params_at(o->params, i));
-    o->chunk = mn_calloc((size_t)o->n_chunks + 1, sizeof *o->chunk);
-    o->square = mn_calloc((size_t)o->n_chunks + 1, sizeof *o->square);
-
-    chunk *to = o->chunk;
+    o->call.n_chunks = count_chunks(o);
+    o->chunk_bytes = ((size_t)o->call.n_chunks + 1) * sizeof *o->table;
+    o->table = mn_calloc(1, o->chunk_bytes);
+    nn_adamw_chunk *to = o->table;
     for (int i = 0; i < nn_params_count(o->params); i++) {
         const nn_param *p = nn_params_at(o->params, i);
         if (!trained(o->params, p)) continue;
         double decay = p->spec.no_decay && !o->cfg.decay_all ? 0 : o->cfg.weight_decay;
-        for (int64_t at = 0; at < p->count; at += CHUNK) {
+        for (int64_t at = 0; at < p->count; at += NN_ADAMW_CHUNK) {
             int64_t left = p->count - at;
-            *to++ = (chunk){.offset = p->offset + at,
-                            .count = left < CHUNK ? left : CHUNK,
-                            .lr_scale = lr_scale(&o->cfg, p),
-                            .decay = decay};
+            *to++ = (nn_adamw_chunk){.offset = p->offset + at,
+                                     .count = left < NN_ADAMW_CHUNK ? left : NN_ADAMW_CHUNK,
+                                     .lr_scale = lr_scale(&o->cfg, p),
+                                     .decay = decay};
         }
     }
+}
+
+static mn_err device_alloc(nn_optim *o, void **out, size_t bytes, const char *what)
+{
+    MN_TRY(o->device->alloc(o->device, out, bytes, what));
+    return o->device->fill(o->device, *out, 0, bytes);
+}
+
+static size_t scratch_bytes(const nn_optim *o)
+{
+    return ((size_t)o->call.n_chunks + 1) * sizeof(double);
+}
+
+static mn_err alloc_moments(nn_optim *o)
+{
+    void *m, *v;
+    if (!o->bytes) return MN_OK;
+    MN_TRY(device_alloc(o, &m, o->bytes, "the first moments of the optimiser"));
+    o->call.m = o->m = m;
+    MN_TRY(device_alloc(o, &v, o->bytes, "the second moments of the optimiser"));
+    o->call.v = o->v = v;
+    if (o->device->on_host) return MN_OK;
+    o->m = o->v = NULL; // never the device's memory
+    MN_TRY(o->device->host_alloc(o->device, &m, o->bytes, "the first moments, for checkpoints"));
+    o->m = m;
+    MN_TRY(o->device->host_alloc(o->device, &v, o->bytes, "the second moments, for checkpoints"));
+    o->v = v;
+    memset(m, 0, o->bytes);
+    memset(v, 0, o->bytes);
+    return MN_OK;
+}
+
+static mn_err alloc_all(nn_optim *o)
+{
+    void *p;
+    MN_TRY(alloc_moments(o));
+    MN_TRY(device_alloc(o, &p, scratch_bytes(o), "the sums of the gradient norm"));
+    o->call.square = p;
+    MN_TRY(device_alloc(o, &p, o->chunk_bytes, "the table of the optimiser"));
+    o->call.chunk = p;
+    MN_TRY(o->device->copy(o->device, p, o->table, o->chunk_bytes));
+    MN_TRY(device_alloc(o, &p, sizeof *o->result, "the results of a step"));
+    o->result = p;
+    MN_TRY(device_alloc(o, &p, sizeof *o->args, "the numbers of a step"));
+    o->args = p;
+    MN_TRY(nn_mail_new(&o->results, o->device, sizeof *o->result));
+    return nn_mail_new(&o->commands, o->device, sizeof *o->args);
 }
 
 mn_err nn_optim_new(nn_optim **out, nn_params *ps, const nn_optim_cfg *cfg)
@@ -70,20 +117,21 @@ mn_err nn_optim_new(nn_optim **out, nn_params *ps, const nn_optim_cfg *cfg)
     const nn_arenas *a = nn_params_arenas(ps);
     nn_optim *o = mn_calloc(1, sizeof *o);
     mn_err err = MN_OK;
-    void *m = NULL, *v = NULL;
 
     o->cfg = *cfg;
     o->params = ps;
+    o->device = nn_params_device(ps);
     MN_TRY_OUT(err, mn_mul_size((size_t)a->trained, sizeof(float), &o->bytes));
-    if (o->bytes) {
-        MN_TRY_OUT(err, mn_large_alloc(&m, o->bytes, "the first moments of the optimiser"));
-        o->m = m;
-        MN_TRY_OUT(err, mn_large_alloc(&v, o->bytes, "the second moments of the optimiser"));
-        o->v = v;
-        memset(m, 0, o->bytes);
-        memset(v, 0, o->bytes);
-    }
     cut(o);
+    MN_TRY_OUT(err, alloc_all(o));
+    o->call.beta1 = cfg->beta1;
+    o->call.beta2 = cfg->beta2;
+    o->call.eps = cfg->eps;
+    o->call.master = a->master;
+    o->call.work = a->work;
+    o->call.grad = a->grad;
+    o->call.args = o->args;
+    o->call.result = o->result;
     *out = o;
     return MN_OK;
 out:
@@ -91,85 +139,62 @@ out:
     return err;
 }
 
+static void give_back(nn_optim *o, const void *p, size_t bytes)
+{
+    if (p) o->device->release(o->device, (void *)p, bytes);
+}
+
 void nn_optim_free(nn_optim *o)
 {
     if (!o) return;
-    if (o->m) mn_large_free(o->m, o->bytes);
-    if (o->v) mn_large_free(o->v, o->bytes);
-    free(o->chunk);
-    free(o->square);
+    nn_mail_free(o->results);
+    nn_mail_free(o->commands);
+    if (!o->device->on_host) {
+        if (o->m) o->device->host_release(o->device, o->m, o->bytes);
+        if (o->v) o->device->host_release(o->device, o->v, o->bytes);
+    }
+    give_back(o, o->call.m, o->bytes);
+    give_back(o, o->call.v, o->bytes);
+    give_back(o, o->call.square, scratch_bytes(o));
+    give_back(o, o->call.chunk, o->chunk_bytes);
+    give_back(o, o->result, sizeof *o->result);
+    give_back(o, o->args, sizeof *o->args);
+    free(o->table);
     free(o);
 }
 
-MN_SIMD static double sum_squares(const float *restrict g, int64_t n)
+mn_err nn_optim_begin(nn_optim *o, const nn_optim_step_args *args)
 {
-    double sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t i = 0; i < n; i++)
-        sum += (double)g[i] * (double)g[i];
-    return sum;
+    *(nn_optim_step_args *)nn_mail_slot(o->commands) = *args;
+    return nn_mail_send(o->commands, o->args);
 }
 
-double nn_optim_grad_norm(const nn_optim *o)
+mn_err nn_optim_update(nn_optim *o, const double *loss)
 {
-    const float *grad = nn_params_arenas(o->params)->grad;
-    double total = 0;
-
-#pragma omp parallel for schedule(static) if (o->n_chunks > 16)
-    for (int64_t k = 0; k < o->n_chunks; k++)
-        o->square[k] = sum_squares(grad + o->chunk[k].offset, o->chunk[k].count);
-    for (int64_t k = 0; k < o->n_chunks; k++)
-        total += o->square[k];
-    return sqrt(total);
+    o->call.loss = loss;
+    return o->device->adamw(o->device, &o->call);
 }
 
-typedef struct factors {
-    float grad;           // scale of the gradients
-    float m, v, keep_v;   // 1 - beta1, 1 - beta2, beta2
-    float root, eps;      // 1 / sqrt(1 - beta2^t)
-    float keep_w, step_w; // 1 - lr decay, lr / (1 - beta1^t)
-} factors;
-
-// Loshchilov and Hutter 2019, algorithm 2, in the order of operations of torch.optim.AdamW.
-MN_SIMD static void update(float *restrict w, const float *restrict g, float *restrict m, float *restrict v, factors f,
-                           int64_t n)
+mn_err nn_optim_post(nn_optim *o)
 {
-    for (int64_t i = 0; i < n; i++) {
-        float grad = g[i] * f.grad;
-        m[i] += (grad - m[i]) * f.m;
-        v[i] = v[i] * f.keep_v + grad * grad * f.v;
-        w[i] = w[i] * f.keep_w - f.step_w * m[i] / (sqrtf(v[i]) * f.root + f.eps);
-    }
+    return nn_mail_post(o->results, o->result);
 }
 
-MN_SIMD static void narrow(const float *restrict w, mn_bf16 *restrict work, int64_t n)
+mn_err nn_optim_take(nn_optim *o, nn_optim_result *r)
 {
-    for (int64_t i = 0; i < n; i++)
-        work[i] = mn_f32_to_bf16(w[i]);
+    const void *at;
+    MN_TRY(nn_mail_take(o->results, &at));
+    *r = *(const nn_optim_result *)at;
+    o->updates = r->updates;
+    return MN_OK;
 }
 
-void nn_optim_step(nn_optim *o, double lr, double grad_scale)
+mn_err nn_optim_step(nn_optim *o, const nn_optim_step_args *args, nn_optim_result *r)
 {
-    const nn_arenas *a = nn_params_arenas(o->params);
-    const nn_optim_cfg *cfg = &o->cfg;
-    double t = (double)++o->updates;
-    double first = 1 - pow(cfg->beta1, t), second = 1 - pow(cfg->beta2, t);
-    factors common = {.grad = (float)grad_scale,
-                      .m = (float)(1 - cfg->beta1),
-                      .v = (float)(1 - cfg->beta2),
-                      .keep_v = (float)cfg->beta2,
-                      .root = (float)(1 / sqrt(second)),
-                      .eps = (float)cfg->eps};
-
-#pragma omp parallel for schedule(static) if (o->n_chunks > 16)
-    for (int64_t k = 0; k < o->n_chunks; k++) {
-        const chunk *c = &o->chunk[k];
-        factors f = common;
-        f.keep_w = (float)(1 - lr * c->lr_scale * c->decay);
-        f.step_w = (float)(lr * c->lr_scale / first);
-        update(a->master + c->offset, a->grad + c->offset, o->m + c->offset, o->v + c->offset, f, c->count);
-        if (a->work != (void *)a->master) narrow(a->master + c->offset, (mn_bf16 *)a->work + c->offset, c->count);
-    }
+    MN_TRY(nn_optim_begin(o, args));
+    MN_TRY(nn_optim_update(o, NULL));
+    MN_TRY(nn_optim_post(o));
+    return nn_optim_take(o, r);
 }
 
 float *nn_optim_m(nn_optim *o, const nn_param *p)
@@ -190,4 +215,23 @@ int64_t nn_optim_updates(const nn_optim *o)
 void nn_optim_set_updates(nn_optim *o, int64_t n)
 {
     o->updates = n;
+    if (o->device->on_host) o->result->updates = n;
+}
+
+mn_err nn_optim_fetch(nn_optim *o)
+{
+    if (o->device->on_host) return MN_OK;
+    MN_TRY(o->device->copy(o->device, o->m, o->call.m, o->bytes));
+    MN_TRY(o->device->copy(o->device, o->v, o->call.v, o->bytes));
+    return o->device->wait(o->device);
+}
+
+mn_err nn_optim_sync(nn_optim *o)
+{
+    nn_optim_result r = {.updates = o->updates};
+    MN_TRY(o->device->copy(o->device, o->result, &r, sizeof r));
+    if (o->device->on_host) return MN_OK;
+    MN_TRY(o->device->copy(o->device, o->call.m, o->m, o->bytes));
+    MN_TRY(o->device->copy(o->device, o->call.v, o->v, o->bytes));
+    return o->device->wait(o->device);
 }

@@ -2,6 +2,7 @@
 
 #include "nn/base/mem.h"
 #include "nn/base/rng.h"
+#include "nn/device.h"
 #include "nn/graph_internal.h"
 
 #include <math.h>
@@ -15,7 +16,9 @@ struct nn_params {
     uint64_t seed;
     nn_param **param;
     int n, layer;
+    const nn_device *device;
     nn_arenas arenas;
+    float *master; // in host memory; of the CPU: the arena itself
     size_t work_bytes, master_bytes, grad_bytes;
     int grad_borrowed, laid_out;
 };
@@ -30,9 +33,13 @@ nn_params *nn_params_new(uint64_t seed)
 void nn_params_free(nn_params *ps)
 {
     if (!ps) return;
-    if (ps->arenas.work != (void *)ps->arenas.master) mn_large_free(ps->arenas.work, ps->work_bytes);
-    mn_large_free(ps->arenas.master, ps->master_bytes);
-    if (!ps->grad_borrowed) mn_large_free(ps->arenas.grad, ps->grad_bytes);
+    const nn_device *d = ps->device;
+    if (d) {
+        if (ps->arenas.work != (void *)ps->arenas.master) d->release(d, ps->arenas.work, ps->work_bytes);
+        if (ps->master != ps->arenas.master) d->host_release(d, ps->master, ps->master_bytes);
+        d->release(d, ps->arenas.master, ps->master_bytes);
+        if (!ps->grad_borrowed) d->release(d, ps->arenas.grad, ps->grad_bytes);
+    }
     for (int i = 0; i < ps->n; i++)
         free(ps->param[i]);
     free(ps->param);
@@ -160,7 +167,7 @@ static void four_values(const nn_param_spec *s, float a, mn_rng4 u, float *x)
 
 static void initialise(nn_params *ps, nn_param *p)
 {
-    float *x = ps->arenas.master + p->offset, a = spread(&p->spec);
+    float *x = ps->master + p->offset, a = spread(&p->spec);
     uint64_t key = mn_rng_key(ps->seed, p->name);
     int constant = p->spec.init == NN_INIT_ZERO || p->spec.init == NN_INIT_ONE || p->spec.init == NN_INIT_CONSTANT;
     int64_t blocks = (p->count + 3) / 4;
@@ -208,18 +215,32 @@ static void set_offsets(nn_params *ps)
     ps->arenas.count = at;
 }
 
+static mn_err allocate_masters(nn_params *ps)
+{
+    const nn_device *d = ps->device;
+    void *p;
+    ps->master_bytes = (size_t)ps->arenas.count * sizeof(float);
+    MN_TRY(d->alloc(d, &p, ps->master_bytes, "the parameters"));
+    ps->arenas.master = ps->master = p;
+    if (!d->on_host) {
+        ps->master = NULL;
+        MN_TRY(d->host_alloc(d, &p, ps->master_bytes, "the parameters in host memory"));
+        ps->master = p;
+    }
+    memset(ps->master, 0, ps->master_bytes);
+    return MN_OK;
+}
+
 static mn_err allocate(nn_params *ps, const nn_layout_cfg *cfg)
 {
+    const nn_device *d = ps->device;
     nn_arenas *a = &ps->arenas;
-    void *master, *work, *grad;
-    ps->master_bytes = (size_t)a->count * sizeof(float);
-    MN_TRY(mn_large_alloc(&master, ps->master_bytes, "the parameters"));
-    memset(master, 0, ps->master_bytes);
-    a->master = master;
-    a->work = master;
+    void *work, *grad;
+    MN_TRY(allocate_masters(ps));
+    a->work = a->master;
     if (cfg->dtype == MN_BF16) {
         ps->work_bytes = (size_t)a->count * sizeof(mn_bf16);
-        MN_TRY(mn_large_alloc(&work, ps->work_bytes, "the bf16 parameters"));
+        MN_TRY(d->alloc(d, &work, ps->work_bytes, "the bf16 parameters"));
         a->work = work;
     }
     if (cfg->forward_only) return MN_OK;
@@ -228,25 +249,29 @@ static mn_err allocate(nn_params *ps, const nn_layout_cfg *cfg)
         MN_TRY(cfg->alloc(cfg->ctx, ps->grad_bytes, &grad));
         ps->grad_borrowed = 1;
     } else {
-        MN_TRY(mn_large_alloc(&grad, ps->grad_bytes, "the gradients"));
+        MN_TRY(d->alloc(d, &grad, ps->grad_bytes, "the gradients"));
     }
-    memset(grad, 0, ps->grad_bytes);
     a->grad = grad;
-    return MN_OK;
+    return d->fill(d, grad, 0, ps->grad_bytes);
 }
 
 mn_err nn_params_layout(nn_params *ps, const nn_graph *g, const nn_layout_cfg *cfg)
 {
     mn_assert(!ps->laid_out);
     if (g->err != MN_OK) return mn_fail(g->err, "%s", g->err_text);
+    ps->device = cfg->device ? cfg->device : nn_device_cpu();
     order(ps, g);
     set_offsets(ps);
     MN_TRY(allocate(ps, cfg));
     ps->laid_out = 1;
     for (int i = 0; i < ps->n; i++)
         initialise(ps, ps->param[i]);
-    nn_params_sync(ps);
-    return MN_OK;
+    return nn_params_sync(ps);
+}
+
+const nn_device *nn_params_device(const nn_params *ps)
+{
+    return ps->device;
 }
 
 const nn_arenas *nn_params_arenas(const nn_params *ps)
@@ -256,13 +281,7 @@ const nn_arenas *nn_params_arenas(const nn_params *ps)
 
 float *nn_param_master(const nn_params *ps, const nn_param *p)
 {
-    return ps->arenas.master ? ps->arenas.master + p->offset : NULL;
-}
-
-void *nn_param_work(const nn_params *ps, const nn_param *p)
-{
-    if (ps->arenas.work == (void *)ps->arenas.master) return nn_param_master(ps, p);
-    return (mn_bf16 *)ps->arenas.work + p->offset;
+    return ps->master ? ps->master + p->offset : NULL;
 }
 
 float *nn_param_grad(const nn_params *ps, const nn_param *p)
@@ -271,12 +290,19 @@ float *nn_param_grad(const nn_params *ps, const nn_param *p)
     return ps->arenas.grad + p->offset;
 }
 
-void nn_params_sync(nn_params *ps)
+mn_err nn_params_sync(nn_params *ps)
 {
-    if (ps->arenas.work == (void *)ps->arenas.master) return;
-    mn_bf16 *work = ps->arenas.work;
-    const float *master = ps->arenas.master;
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < ps->arenas.count; i++)
-        work[i] = mn_f32_to_bf16(master[i]);
+    const nn_device *d = ps->device;
+    const nn_arenas *a = &ps->arenas;
+    if (!d->on_host) MN_TRY(d->copy(d, a->master, ps->master, ps->master_bytes));
+    if (a->work != (void *)a->master) MN_TRY(d->narrow(d, a->work, a->master, a->count));
+    return d->wait(d);
+}
+
+mn_err nn_params_fetch(nn_params *ps)
+{
+    const nn_device *d = ps->device;
+    if (d->on_host) return MN_OK;
+    MN_TRY(d->copy(d, ps->master, ps->arenas.master, ps->master_bytes));
+    return d->wait(d);
 }

@@ -43,12 +43,12 @@ typedef struct nn_param {
     int loaded; // its value came from a file
 } nn_param;
 
-typedef struct nn_arenas {
-    void *work;      // compute dtype; == master when that is fp32
-    float *master;   // fp32
-    float *grad;     // fp32, trained parameters first; from nn_layout_cfg.alloc when given
-    int64_t count;   // elements incl. padding
-    int64_t trained; // the first `trained` elements have gradients; then frozen parameters and buffers
+typedef struct nn_arenas { // in the memory of the device
+    void *work;            // compute dtype; == master when that is fp32
+    float *master;         // fp32
+    float *grad;           // fp32, trained parameters first; from nn_layout_cfg.alloc when given
+    int64_t count;         // elements incl. padding
+    int64_t trained;       // the first `trained` elements have gradients; then frozen parameters and buffers
 } nn_arenas;
 
 nn_params *nn_params_new(uint64_t seed);
@@ -67,9 +67,10 @@ int64_t nn_params_elements(const nn_params *ps); // trained and frozen, without 
 void nn_params_freeze(nn_params *ps, const char *prefix);
 
 typedef struct nn_layout_cfg {
-    mn_dtype dtype;   // of the work arena
-    int forward_only; // no gradient arena
-    size_t tail;      // extra bytes at the end of the gradient arena for the caller (control word)
+    const struct nn_device *device; // NULL: the CPU
+    mn_dtype dtype;                 // of the work arena
+    int forward_only;               // no gradient arena
+    size_t tail;                    // extra bytes at the end of the gradient arena for the caller (control word)
     // Where the gradient arena comes from (a shared window); NULL: plain memory. The owner frees it.
     mn_err (*alloc)(void *ctx, size_t bytes, void **out);
     void *ctx;
@@ -79,10 +80,14 @@ typedef struct nn_layout_cfg {
 MN_MUST_CHECK mn_err nn_params_layout(nn_params *ps, const nn_graph *g, const nn_layout_cfg *cfg);
 const nn_arenas *nn_params_arenas(const nn_params *ps);
 
+const struct nn_device *nn_params_device(const nn_params *ps);
+
+// The fp32 value in host memory, to be read and set by the program. On a GPU that is a copy: nn_params_sync takes it
+// there, nn_params_fetch brings it here.
 float *nn_param_master(const nn_params *ps, const nn_param *p);
-void *nn_param_work(const nn_params *ps, const nn_param *p);
-float *nn_param_grad(const nn_params *ps, const nn_param *p); // NULL: frozen or buffer
-// Copies masters to the work arena (after loading; the optimiser does it itself for what it updates).
-void nn_params_sync(nn_params *ps);
+float *nn_param_grad(const nn_params *ps, const nn_param *p); // of the device; NULL: frozen or buffer
+// After masters were set: to the device, and to the work arena (the optimiser does it itself for what it updates).
+MN_MUST_CHECK mn_err nn_params_sync(nn_params *ps);
+MN_MUST_CHECK mn_err nn_params_fetch(nn_params *ps); // waits for the device
 
 #endif

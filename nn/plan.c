@@ -74,7 +74,7 @@ static void mark_needed(plan *p)
 
 static int flows_back(const nn_node *n, int i)
 {
-    return n->in[i] && !(n->op->no_grad_in & 1u << i) && (n->op->cpu.bwd || n->op->flags & NN_OP_COLLECTIVE);
+    return n->in[i] && !(n->op->no_grad_in & 1u << i) && n->op->cpu.bwd;
 }
 
 static void mark_gradients(plan *p)
@@ -231,7 +231,8 @@ static void bake(plan *p, nn__step *s)
     nn_node *n = s->node;
     nn_call *c = &s->call;
     c->node = n;
-    c->tick = &g->tick;
+    c->tick = g->away ? nn__away_tick(g) : &g->tick;
+    c->stream = g->device->stream;
     c->seed = g->cfg.seed;
     c->work = g->work;
     for (int k = 0; k < n->n_in; k++)
@@ -250,7 +251,7 @@ static mn_err prepare_nodes(plan *p)
     nn_graph *g = p->g;
     for (int i = 0; i < g->n_nodes; i++) {
         nn_node *n = g->node[i];
-        const nn_kernels *k = g->device->kernels(n->op);
+        const nn_kernels *k = g->device->kernels(g->device, n->op);
         if (!p->node_needed[i]) continue;
         if (k->prepare) MN_TRY(k->prepare(n));
         if (n->work_bytes > g->work_bytes) g->work_bytes = n->work_bytes;
@@ -281,13 +282,13 @@ static mn_err build(plan *p)
     MN_TRY(prepare_nodes(p));
     mark_lives(p);
     nn__place_all(g);
-    MN_TRY(g->device->alloc(&g->arena, g->arena_bytes, "the activations of the plan"));
-    if (g->work_bytes) MN_TRY(g->device->alloc(&g->work, g->work_bytes, "the workspace of the plan"));
+    MN_TRY(g->device->alloc(g->device, &g->arena, g->arena_bytes, "the activations of the plan"));
+    if (g->work_bytes) MN_TRY(g->device->alloc(g->device, &g->work, g->work_bytes, "the workspace of the plan"));
+    MN_TRY(nn__away_new(g));
     for (int s = 0; s < g->n_steps; s++)
         bake(p, &g->step[s]);
     // Inputs that are never fed, and the memory behind them, start as zeros.
-    memset(g->arena, 0, g->input_bytes);
-    return MN_OK;
+    return g->device->fill(g->device, g->arena, 0, g->input_bytes);
 }
 
 mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss)

@@ -119,6 +119,6 @@ mn_err nn_weights_load(const nn_weights *w, nn_params *ps, const nn_weights_load
         }
     }
     list_rest(w, ps, cfg, r);
-    nn_params_sync(ps);
+    MN_TRY(nn_params_sync(ps));
     return check_strict(w, cfg, r);
 }

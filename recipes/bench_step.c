@@ -134,10 +134,7 @@ static mn_err run_step(bench *b, int64_t batch, double *seconds)
 {
     double start = mn_seconds();
     MN_TRY(nn_graph_run(b->graph, &(nn_tick){.step = b->step++, .rows = batch}));
-    if (b->optim) {
-        double norm = nn_optim_grad_norm(b->optim);
-        nn_optim_step(b->optim, 1e-4, norm > 5 ? 5 / (norm + 1e-6) : 1);
-    }
+    if (b->optim) MN_TRY(nn_optim_step(b->optim, &(nn_optim_step_args){.lr = 1e-4, .clip = 5}, &(nn_optim_result){0}));
     *seconds = mn_seconds() - start;
     return MN_OK;
 }

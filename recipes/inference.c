@@ -79,7 +79,9 @@ static mn_err run_batch(mien_inference *m, const data_set *set, const data_batch
 {
     MN_TRY(dist_feed(m->graph, set, b));
     MN_TRY(nn_graph_run(m->graph, &(nn_tick){.first_row = b->at.position, .rows = b->rows}));
-    return each(ctx, m->graph, b);
+    MN_TRY(each(ctx, m->graph, b));
+    MN_TRY(nn_graph_fed(m->graph)); // the batch is released next
+    return nn_graph_status(m->graph);
 }
 
 // One line each 30 s; of rank 0, whose share is as large as any other.

@@ -88,8 +88,8 @@ static void train(net *n)
                      mn_errmsg());
         if (n->buckets) cr_assert_eq(dist_buckets_wait(n->buckets, NULL), MN_OK, "%s", mn_errmsg());
         n->loss[step] = *(double *)nn_graph_buffer(n->graph, "loss", NULL, NULL);
-        double norm = nn_optim_grad_norm(n->optim);
-        nn_optim_step(n->optim, 1e-2, norm > 1 ? 1 / norm : 1);
+        nn_optim_result r;
+        cr_assert_eq(nn_optim_step(n->optim, &(nn_optim_step_args){.lr = 1e-2, .clip = 1}, &r), MN_OK);
     }
 }
 

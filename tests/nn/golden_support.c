@@ -71,7 +71,7 @@ void golden_fill(nn_params *ps)
         nn_param *p = nn_params_at(ps, i);
         fill(p->name, p->spec.shape, nn_param_master(ps, p));
     }
-    nn_params_sync(ps);
+    mn_assert(nn_params_sync(ps) == MN_OK);
 }
 
 // --- stored tensors ---

@@ -210,7 +210,7 @@ static void fill_params(const ops_bench *b, int round)
         for (int64_t j = 0; j < p->count && !p->spec.buffer; j++)
             v[j] = rounded(v[j] + ops_random(200 + (uint64_t)i, j) * 0.4f, round);
     }
-    nn_params_sync(b->params);
+    cr_assert_eq(nn_params_sync(b->params), MN_OK);
 }
 
 // --- the bench --------------------------------------------------------------------------------------------------------

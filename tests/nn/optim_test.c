@@ -59,7 +59,7 @@ static net make(mn_dtype dtype, const nn_optim_cfg *cfg)
     nn_params_freeze(n.params, "frozen");
     cr_assert_eq(nn_params_layout(n.params, n.graph, &(nn_layout_cfg){.dtype = dtype}), MN_OK, "%s", mn_errmsg());
     golden_fill(n.params);
-    nn_params_sync(n.params);
+    cr_assert_eq(nn_params_sync(n.params), MN_OK);
     cr_assert_eq(nn_optim_new(&n.optim, n.params, cfg), MN_OK, "%s", mn_errmsg());
     return n;
 }
@@ -87,13 +87,19 @@ static void set_gradients(net n, int update)
     }
 }
 
+static double step(net n, double lr, double clip)
+{
+    nn_optim_result r;
+    cr_assert_eq(nn_optim_step(n.optim, &(nn_optim_step_args){.lr = lr, .clip = clip}, &r), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(r.skipped, 0);
+    return r.grad_norm;
+}
+
 static void train(net n, double *norms)
 {
     for (int update = 0; update < UPDATES; update++) {
         set_gradients(n, update);
-        norms[update] = nn_optim_grad_norm(n.optim);
-        double factor = 5.0 / (norms[update] + 1e-6);
-        nn_optim_step(n.optim, 1e-2 * (1 + update), factor < 1 ? factor : 1);
+        norms[update] = step(n, 1e-2 * (1 + update), 5);
     }
 }
 
@@ -159,7 +165,7 @@ Test(optim, writes_the_work_arena_in_bf16)
     for (int i = 0; i < TRAINED; i++) {
         const nn_param *p = nn_params_find(n.params, specs[i].name), *q = nn_params_find(f32.params, p->name);
         const float *master = nn_param_master(n.params, p);
-        const mn_bf16 *work = nn_param_work(n.params, p);
+        const mn_bf16 *work = (const mn_bf16 *)nn_params_arenas(n.params)->work + p->offset;
         cr_expect_arr_eq(master, nn_param_master(f32.params, q), (size_t)p->count * sizeof(float), "%s", p->name);
         for (int64_t k = 0; k < p->count; k++)
             cr_expect_eq(work[k], mn_f32_to_bf16(master[k]), "%s[%d]", p->name, (int)k);
@@ -193,7 +199,7 @@ Test(optim, resumes_from_its_state)
 
     for (int update = 0; update < 4; update++) {
         set_gradients(whole, update);
-        nn_optim_step(whole.optim, 1e-2, 1);
+        step(whole, 1e-2, 0);
         if (update != 1) continue;
         for (int i = 0; i < TRAINED; i++) {
             const nn_param *p = nn_params_find(whole.params, specs[i].name), *q = nn_params_find(part.params, p->name);
@@ -206,7 +212,7 @@ Test(optim, resumes_from_its_state)
     }
     for (int update = 2; update < 4; update++) {
         set_gradients(part, update);
-        nn_optim_step(part.optim, 1e-2, 1);
+        step(part, 1e-2, 0);
     }
     for (int i = 0; i < TRAINED; i++) {
         const nn_param *p = nn_params_find(whole.params, specs[i].name), *q = nn_params_find(part.params, p->name);
@@ -227,8 +233,34 @@ Test(optim, decay_all_reaches_norms_and_biases)
         set_gradients(n, 0);
         memset(nn_param_grad(n.params, bias), 0, (size_t)bias->count * sizeof(float));
         float before = nn_param_master(n.params, bias)[3];
-        nn_optim_step(n.optim, 0.1, 1);
+        step(n, 0.1, 0);
         cr_expect_float_eq(nn_param_master(n.params, bias)[3], all ? before * 0.95f : before, 1e-7f);
         drop(n);
     }
+}
+
+// A step that is not finite changes nothing, and does not count for the bias correction.
+Test(optim, skips_what_is_not_finite)
+{
+    net n = make(MN_F32, &torch_like);
+    const nn_param *p = nn_params_find(n.params, specs[0].name);
+    const double nan = NAN;
+    nn_optim_result r;
+    float before;
+
+    set_gradients(n, 0);
+    step(n, 1e-2, 0);
+    before = nn_param_master(n.params, p)[0];
+    for (int by_loss = 0; by_loss < 2; by_loss++) {
+        set_gradients(n, 1);
+        if (!by_loss) nn_param_grad(n.params, p)[1] = INFINITY;
+        cr_assert_eq(nn_optim_begin(n.optim, &(nn_optim_step_args){.lr = 1e-2}), MN_OK);
+        cr_assert_eq(nn_optim_update(n.optim, by_loss ? &nan : NULL), MN_OK);
+        cr_assert_eq(nn_optim_post(n.optim), MN_OK);
+        cr_assert_eq(nn_optim_take(n.optim, &r), MN_OK);
+        cr_expect_eq(r.skipped, 1);
+        cr_expect_eq(r.updates, 1);
+        cr_expect_eq(nn_param_master(n.params, p)[0], before);
+    }
+    drop(n);
 }

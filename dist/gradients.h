@@ -1,0 +1,34 @@
+// Where gradients live and how they become sums over all ranks: in memory that the ranks of a host share (window.h,
+// bucket.h) on CPUs, in the memory of the device on GPUs.
+//
+//     dist_gradients *r; MN_TRY(dist_gradients_new(&r, comm, device));
+//     nn_layout_cfg layout = {.device = device}; dist_gradients_layout(r, &layout);
+//     MN_TRY(nn_params_layout(params, graph, &layout)); MN_TRY(nn_graph_plan(graph, loss));
+//     MN_TRY(dist_gradients_plan(r, graph, params));            // from now on each run of the graph reduces
+//     ...
+//     MN_TRY(dist_gradients_begin(r, &words));                  // before the run
+//     MN_TRY(nn_graph_run(graph, &tick));                       // whose end hook calls dist_gradients_finish
+//     MN_TRY(dist_gradients_post(r));
+//     dist_control sum; MN_TRY(dist_gradients_take(r, &sum));   // of the oldest posted step; waits for it on a GPU
+//
+// Threading: one thread, the one that runs the graph.
+#ifndef DIST_GRADIENTS_H
+#define DIST_GRADIENTS_H
+
+#include "dist/bucket.h"
+#include "nn/device.h"
+
+typedef struct dist_gradients dist_gradients;
+MN_MUST_CHECK mn_err dist_gradients_new(dist_gradients **out, dist_comm *c, const nn_device *d); // borrows both
+void dist_gradients_free(dist_gradients *r);
+void dist_gradients_layout(dist_gradients *r, nn_layout_cfg *cfg);
+// Collective; MN_ECONFIG when ranks differ.
+MN_MUST_CHECK mn_err dist_gradients_plan(dist_gradients *r, nn_graph *g, const nn_params *ps);
+MN_MUST_CHECK mn_err dist_gradients_begin(dist_gradients *r, const dist_control *own);
+MN_MUST_CHECK mn_err dist_gradients_finish(dist_gradients *r);
+MN_MUST_CHECK mn_err dist_gradients_post(dist_gradients *r);
+MN_MUST_CHECK mn_err dist_gradients_take(dist_gradients *r, dist_control *sum);
+// Of the last step, where the host knows it: seconds spent reducing and waiting.
+double dist_gradients_seconds(const dist_gradients *r);
+
+#endif
