@@ -79,7 +79,7 @@ Test(shard, what_training_keeps_is_the_same_and_names_are_read_anew)
         cr_assert_str_eq(x->videos[v].name, y->videos[v].name);
         cr_assert_str_eq(x->videos[v].source, y->videos[v].source);
     }
-    must(data_shard_verify(some, NULL, NULL));
+    must(data_shard_verify(some, NULL));
     for (int64_t i = 0; i < 60; i++)
         cr_assert_str_eq(data_shard_name(some, i), data_shard_name(all, i));
     data_shard_close(some);
