@@ -244,10 +244,11 @@ static void build(ops_bench *b, const ops_cfg *cfg)
 void ops_open(ops_bench *b, const ops_row *row, const ops_cfg *cfg)
 {
     *b = (ops_bench){.row = row, .params = nn_params_new(5), .dtype = cfg->dtype, .skip = cfg->skip};
-    b->graph = nn_graph_new(b->params, &(nn_graph_cfg){.mode = cfg->mode, .dtype = cfg->dtype, .seed = 9});
+    b->graph = nn_graph_new(b->params,
+                            &(nn_graph_cfg){.mode = cfg->mode, .dtype = cfg->dtype, .seed = 9, .device = cfg->device});
     build(b, cfg);
-    cr_assert_eq(nn_params_layout(b->params, b->graph, &(nn_layout_cfg){.dtype = cfg->dtype}), MN_OK, "%s: %s",
-                 row->name, mn_errmsg());
+    cr_assert_eq(nn_params_layout(b->params, b->graph, &(nn_layout_cfg){.device = cfg->device, .dtype = cfg->dtype}),
+                 MN_OK, "%s: %s", row->name, mn_errmsg());
     cr_assert_eq(nn_graph_plan(b->graph, cfg->mode == NN_TRAIN ? b->loss : NULL), MN_OK, "%s: %s", row->name,
                  mn_errmsg());
     nn_graph_poison(b->graph, cfg->poison);

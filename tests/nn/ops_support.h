@@ -44,6 +44,7 @@ typedef struct ops_row {
     double tol, tol_bf16;
     float step; // of the finite differences; 0: 1e-2
     int f32_only;
+    int product;      // through a library's matrix product or convolution: sums in an order of its own
     int may_allocate; // with the reason beside it
 } ops_row;
 
@@ -67,6 +68,7 @@ typedef struct ops_cfg {
     int poison;   // nn_graph_poison
     int rounded;  // values of inputs and parameters are representable in bf16
     int64_t skip; // leaves the first rows of the batch out; every input has the batch as its first dimension
+    const struct nn_device *device; // NULL: the CPU
 } ops_cfg;
 
 // Builds, lays out, plans and fills; reports failures to Criterion.

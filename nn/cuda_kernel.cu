@@ -1,0 +1,40 @@
+#include "nn/cuda_kernel.h"
+
+#include <stdio.h>
+
+mn_err nn_cuda_check(cudaError_t e, const char *what)
+{
+    if (e == cudaSuccess) return MN_OK;
+    return mn_fail(e == cudaErrorMemoryAllocation ? MN_EMEM : MN_EDEVICE, "%s: CUDA says: %s (%d)", what,
+                   cudaGetErrorString(e), (int)e);
+}
+
+mn_err nn_cuda_no_gradient(const nn_call *c, int *none)
+{
+    *none = c->dout[0] == NULL;
+    for (int k = 0; k < c->node->n_in && *none; k++) {
+        const nn_tensor *t = c->node->in[k];
+        if (!c->din[k] || nn_cuda_acc(c, k)) continue;
+        // Gradients of parameters are f32, whatever the kernels read.
+        size_t size = mn_dtype_size(t->param ? MN_F32 : t->dtype);
+        MN_TRY(nn_cuda_check(cudaMemsetAsync(c->din[k], 0, (size_t)mn_count(t->shape) * size, (cudaStream_t)c->stream),
+                             "setting a gradient to 0"));
+    }
+    return MN_OK;
+}
+
+__global__ static void add_blocks(float *y, const float *part, int64_t blocks, int64_t stride, int64_t n, int acc)
+{
+    int64_t i = nn_cuda_index();
+    float sum = 0;
+    if (i >= n) return;
+    for (int64_t b = 0; b < blocks; b++)
+        sum += part[b * stride + i];
+    nn_cuda_put(y, i, sum, acc);
+}
+
+mn_err nn_cuda_add_blocks(float *y, const float *part, int64_t blocks, int64_t stride, int64_t n, int acc, void *stream)
+{
+    return NN_LAUNCH(add_blocks, nn_cuda_blocks(n, NN_CUDA_THREADS), NN_CUDA_THREADS, 0, stream, y, part, blocks,
+                     stride, n, acc);
+}

@@ -1,0 +1,77 @@
+#include "nn/device_cuda.h"
+
+#include "nn/base/file.h"
+#include "nn/base/mem.h"
+
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const nn_op *const ops[] = {
+#define NN_OP(name) &nn_op_##name,
+#include "nn/ops.def"
+#undef NN_OP
+};
+
+// Beside the binary; MIEN_CUDA_MODULE names another one (the tests' own).
+static char *module_path(void)
+{
+    const char *named = getenv("MIEN_CUDA_MODULE");
+    char self[4096];
+    if (named && *named) return mn_strdup(named);
+    ssize_t n = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (n <= 0) return mn_strdup("mien_cuda.so");
+    self[n] = '\0';
+    char *slash = strrchr(self, '/');
+    if (slash) *slash = '\0';
+    return mn_sprintf("%s/mien_cuda.so", self);
+}
+
+// dlerror names a file and a reason: what a user needs when a library is missing.
+static mn_err open_at(const char *path, const nn_cuda_api **out)
+{
+    if (access(path, F_OK) != 0) return mn_fail(MN_EDEVICE, "this build has no CUDA module (%s is not there)", path);
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle) return mn_fail(MN_EDEVICE, "the CUDA module cannot be loaded: %s", dlerror());
+    const nn_cuda_api *api = dlsym(handle, "nn_cuda_module");
+    if (!api) {
+        mn_err err = mn_fail(MN_EDEVICE, "%s is not a CUDA module of mien", path);
+        dlclose(handle);
+        return err;
+    }
+    if (api->abi != NN_CUDA_ABI || strcmp(api->version, MIEN_VERSION) != 0) {
+        mn_err err = mn_fail(MN_EDEVICE, "%s belongs to mien %s, this is %s: build both together", path, api->version,
+                             MIEN_VERSION);
+        dlclose(handle);
+        return err;
+    }
+    *out = api; // never closed: libraries it brings do not like to go
+    return MN_OK;
+}
+
+mn_err nn_cuda_module_open(const nn_cuda_api **out)
+{
+    static const nn_cuda_api *opened;
+    if (!opened) {
+        char *path = module_path();
+        mn_err err = open_at(path, &opened);
+        free(path);
+        MN_TRY(err);
+    }
+    *out = opened;
+    return MN_OK;
+}
+
+mn_err nn_device_cuda_open(const nn_device **out, int index)
+{
+    const nn_cuda_api *api;
+    MN_TRY(nn_cuda_module_open(&api));
+    return api->open(out, index, ops);
+}
+
+void nn_device_cuda_close(const nn_device *d)
+{
+    const nn_cuda_api *api;
+    if (d && !d->on_host && nn_cuda_module_open(&api) == MN_OK) api->close(d);
+}

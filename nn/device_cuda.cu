@@ -1,0 +1,325 @@
+// The CUDA device: memory, copies, streams, recording. Three streams: kernels; copies of the next batch; and, made by
+// the communicator, reductions. Everything is put there in the program's order and nothing waits but the functions that
+// say so.
+#include "nn/cuda_kernel.h"
+
+extern "C" {
+#include "nn/base/mem.h"
+#include "nn/device_cuda.h"
+}
+#ifdef NN_CUDA_PARTIAL
+#define nn_cuda_gemm_shutdown() (void)0
+#define nn_cuda_gemm_version(text, size) (text)[0] = 0
+#define nn_cuda_adamw(a, stream) (void)d, (void)a, mn_fail(MN_EDEVICE, "no optimiser")
+static mn_err nn_cuda_narrow(mn_bf16 *to, const float *from, int64_t n, void *stream)
+{
+    (void)cudaStreamSynchronize((cudaStream_t)stream);
+    for (int64_t i = 0; i < n; i++)
+        to[i] = mn_f32_to_bf16(from[i]);
+    return MN_OK;
+}
+#else
+#include "nn/cuda_gemm.h"
+#include "nn/cuda_optim.h"
+#endif
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct cuda_device {
+    nn_device device;
+    int index;
+    const nn_op *const *ops; // of the program, in the order of nn/ops.def
+    cudaStream_t compute, ahead;
+    cudaEvent_t copied, taken; // the batch is in its slot; the slot is free again
+} cuda_device;
+
+struct nn_recording {
+    cudaGraphExec_t exec;
+};
+struct nn_mark {
+    cudaEvent_t event;
+};
+
+static cuda_device *of(const nn_device *d)
+{
+    return (cuda_device *)d->state;
+}
+
+// --- memory ---
+
+static mn_err alloc(const nn_device *d, void **out, size_t bytes, const char *what)
+{
+    size_t free_bytes = 0, total = 0;
+    (void)d;
+    cudaError_t e = cudaMalloc(out, bytes ? bytes : 1);
+    if (e != cudaErrorMemoryAllocation) return nn_cuda_check(e, what);
+    (void)cudaGetLastError();
+    (void)cudaMemGetInfo(&free_bytes, &total);
+    return mn_fail(
+        MN_EMEM,
+        "%s: %.1f MiB do not fit into the GPU, %.1f of %.1f MiB are free; a smaller train.batch or more ranks "
+        "would",
+        what, (double)bytes / 1048576, (double)free_bytes / 1048576, (double)total / 1048576);
+}
+
+static void release(const nn_device *d, void *p, size_t bytes)
+{
+    (void)d;
+    (void)bytes;
+    (void)cudaFree(p);
+}
+
+static mn_err host_alloc(const nn_device *d, void **out, size_t bytes, const char *what)
+{
+    (void)d;
+    return nn_cuda_check(cudaHostAlloc(out, bytes ? bytes : 1, cudaHostAllocDefault), what);
+}
+
+static void host_release(const nn_device *d, void *p, size_t bytes)
+{
+    (void)d;
+    (void)bytes;
+    (void)cudaFreeHost(p);
+}
+
+static mn_err copy(const nn_device *d, void *to, const void *from, size_t bytes)
+{
+    return nn_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, of(d)->compute), "a copy");
+}
+
+static mn_err fill(const nn_device *d, void *p, int byte, size_t bytes)
+{
+    return nn_cuda_check(cudaMemsetAsync(p, byte, bytes, of(d)->compute), "filling memory");
+}
+
+static mn_err wait(const nn_device *d)
+{
+    return nn_cuda_check(cudaStreamSynchronize(of(d)->compute), "waiting for the GPU");
+}
+
+// --- the next batch ---
+
+static mn_err copy_ahead(const nn_device *d, void *to, const void *from, size_t bytes)
+{
+    return nn_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, of(d)->ahead), "a copy of the next batch");
+}
+
+static mn_err join_ahead(const nn_device *d)
+{
+    cuda_device *v = of(d);
+    MN_TRY(nn_cuda_check(cudaEventRecord(v->copied, v->ahead), "an event"));
+    return nn_cuda_check(cudaStreamWaitEvent(v->compute, v->copied, 0), "an event");
+}
+
+static mn_err free_ahead(const nn_device *d)
+{
+    cuda_device *v = of(d);
+    MN_TRY(nn_cuda_check(cudaEventRecord(v->taken, v->compute), "an event"));
+    return nn_cuda_check(cudaStreamWaitEvent(v->ahead, v->taken, 0), "an event");
+}
+
+static mn_err wait_ahead(const nn_device *d)
+{
+    return nn_cuda_check(cudaEventSynchronize(of(d)->copied), "waiting for the copy of a batch");
+}
+
+// --- recording ---
+
+static mn_err record_begin(const nn_device *d)
+{
+    return nn_cuda_check(cudaStreamBeginCapture(of(d)->compute, cudaStreamCaptureModeThreadLocal), "recording a step");
+}
+
+static mn_err record_end(const nn_device *d, nn_recording **out)
+{
+    cudaGraph_t graph = NULL;
+    cudaGraphExec_t exec = NULL;
+    *out = NULL;
+    MN_TRY(nn_cuda_check(cudaStreamEndCapture(of(d)->compute, &graph), "recording a step"));
+    mn_err err = nn_cuda_check(cudaGraphInstantiate(&exec, graph, 0), "making the recorded step");
+    (void)cudaGraphDestroy(graph);
+    MN_TRY(err);
+    *out = (nn_recording *)mn_calloc(1, sizeof **out);
+    (*out)->exec = exec;
+    return MN_OK;
+}
+
+static mn_err replay(const nn_device *d, nn_recording *r)
+{
+    return nn_cuda_check(cudaGraphLaunch(r->exec, of(d)->compute), "a recorded step");
+}
+
+static void forget(const nn_device *d, nn_recording *r)
+{
+    (void)d;
+    (void)cudaGraphExecDestroy(r->exec);
+    free(r);
+}
+
+static mn_err mark(const nn_device *d, nn_mark **m)
+{
+    if (!*m) {
+        cudaEvent_t event;
+        MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event"));
+        *m = (nn_mark *)mn_calloc(1, sizeof **m);
+        (*m)->event = event;
+    }
+    return nn_cuda_check(cudaEventRecord((*m)->event, of(d)->compute), "an event");
+}
+
+static mn_err mark_wait(const nn_device *d, nn_mark *m)
+{
+    (void)d;
+    return nn_cuda_check(cudaEventSynchronize(m->event), "waiting for the GPU");
+}
+
+static void mark_free(const nn_device *d, nn_mark *m)
+{
+    (void)d;
+    (void)cudaEventDestroy(m->event);
+    free(m);
+}
+
+// --- kernels ---
+
+static const nn_kernels *const table[] = {
+#define NN_OP(name) &nn_cuda_##name,
+#include "nn/ops.def"
+#undef NN_OP
+};
+
+static const nn_kernels *kernels(const nn_device *d, const nn_op *op)
+{
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+        if (of(d)->ops[i] == op) return table[i];
+    return NULL;
+}
+
+static mn_err adamw(const nn_device *d, const nn_adamw *a)
+{
+    return nn_cuda_adamw(a, d->stream);
+}
+
+static mn_err narrow(const nn_device *d, mn_bf16 *to, const float *from, int64_t n)
+{
+    return nn_cuda_narrow(to, from, n, d->stream);
+}
+
+// --- open, close, information ---
+
+static mn_err count_devices(int *n)
+{
+    *n = 0;
+    cudaError_t e = cudaGetDeviceCount(n);
+    int driver = 0;
+    (void)cudaDriverGetVersion(&driver);
+    if (e != cudaSuccess) {
+        *n = 0;
+        (void)cudaGetLastError();
+        if (driver == 0) return mn_fail(MN_EDEVICE, "this host has no NVIDIA driver");
+        return mn_fail(MN_EDEVICE, "CUDA finds no GPU: %s", cudaGetErrorString(e));
+    }
+    return *n > 0 ? MN_OK : mn_fail(MN_EDEVICE, "this host has no NVIDIA GPU (or CUDA_VISIBLE_DEVICES hides it)");
+}
+
+static void close_device(const nn_device *d)
+{
+    cuda_device *v = of(d);
+    (void)cudaDeviceSynchronize();
+    nn_cuda_gemm_shutdown();
+    if (v->copied) (void)cudaEventDestroy(v->copied);
+    if (v->taken) (void)cudaEventDestroy(v->taken);
+    if (v->ahead) (void)cudaStreamDestroy(v->ahead);
+    if (v->compute) (void)cudaStreamDestroy(v->compute);
+    free(v);
+}
+
+static mn_err make_streams(cuda_device *v)
+{
+    MN_TRY(nn_cuda_check(cudaSetDevice(v->index), "choosing the GPU"));
+    MN_TRY(nn_cuda_check(cudaStreamCreateWithFlags(&v->compute, cudaStreamNonBlocking), "making a stream"));
+    MN_TRY(nn_cuda_check(cudaStreamCreateWithFlags(&v->ahead, cudaStreamNonBlocking), "making a stream"));
+    MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->copied, cudaEventDisableTiming), "making an event"));
+    return nn_cuda_check(cudaEventCreateWithFlags(&v->taken, cudaEventDisableTiming), "making an event");
+}
+
+static mn_err open_device(const nn_device **out, int index, const nn_op *const *ops)
+{
+    int n;
+    MN_TRY(count_devices(&n));
+    if (index < 0 || index >= n)
+        return mn_fail(MN_EDEVICE, "there is no GPU number %d: this host shows %d; start one rank per GPU", index, n);
+    cuda_device *v = (cuda_device *)mn_calloc(1, sizeof *v);
+    v->index = index;
+    v->ops = ops;
+    mn_err err = make_streams(v);
+    v->device = (nn_device){.name = "cuda",
+                            .state = v,
+                            .stream = v->compute,
+                            .on_host = 0,
+                            .alloc = alloc,
+                            .release = release,
+                            .host_alloc = host_alloc,
+                            .host_release = host_release,
+                            .copy = copy,
+                            .fill = fill,
+                            .wait = wait,
+                            .kernels = kernels,
+                            .adamw = adamw,
+                            .narrow = narrow,
+                            .copy_ahead = copy_ahead,
+                            .join_ahead = join_ahead,
+                            .free_ahead = free_ahead,
+                            .wait_ahead = wait_ahead,
+                            .record_begin = record_begin,
+                            .record_end = record_end,
+                            .replay = replay,
+                            .forget = forget,
+                            .mark = mark,
+                            .mark_wait = mark_wait,
+                            .mark_free = mark_free};
+    if (err != MN_OK) {
+        close_device(&v->device);
+        return err;
+    }
+    *out = &v->device;
+    return MN_OK;
+}
+
+static void describe(nn_cuda_info *info, int i)
+{
+    cudaDeviceProp p;
+    size_t total = 0;
+    if (cudaGetDeviceProperties(&p, i) != cudaSuccess) return;
+    snprintf(info->device[i].name, sizeof info->device[i].name, "%.127s", p.name);
+    info->device[i].major = p.major;
+    info->device[i].minor = p.minor;
+    info->device[i].multiprocessors = p.multiProcessorCount;
+    info->device[i].memory = p.totalGlobalMem;
+    if (cudaSetDevice(i) == cudaSuccess) (void)cudaMemGetInfo(&info->device[i].free, &total);
+    (void)cudaDeviceGetPCIBusId(info->device[i].bus, sizeof info->device[i].bus, i);
+    for (int k = 0; k < info->devices; k++) {
+        int can = 0;
+        if (k != i && cudaDeviceCanAccessPeer(&can, i, k) == cudaSuccess && can) info->device[i].peers |= 1u << k;
+    }
+}
+
+static mn_err information(nn_cuda_info *out)
+{
+    int n;
+    memset(out, 0, sizeof *out);
+    (void)cudaDriverGetVersion(&out->driver);
+    (void)cudaRuntimeGetVersion(&out->runtime);
+    nn_cuda_gemm_version(out->cublaslt, sizeof out->cublaslt);
+    MN_TRY(count_devices(&n));
+    out->devices = n < NN_CUDA_MAX_DEVICES ? n : NN_CUDA_MAX_DEVICES;
+    for (int i = 0; i < out->devices; i++)
+        describe(out, i);
+    (void)cudaGetLastError();
+    return MN_OK;
+}
+
+extern "C" const nn_cuda_api nn_cuda_module;
+extern "C" const nn_cuda_api nn_cuda_module = {NN_CUDA_ABI, MIEN_VERSION, information, open_device, close_device};
