@@ -1,6 +1,7 @@
 #include "data/augment.h"
 
 #include "data/region.h"
+#include "nn/base/clock.h"
 #include "nn/base/mem.h"
 #include "nn/base/rng.h"
 #include "nn/base/simd.h"
@@ -15,6 +16,7 @@ struct data_augmenter {
     data_taps across, down;
     float *row;
     int64_t row_capacity;
+    double stage[DATA_STAGES];
     uint8_t *eight, *eight_scratch; // (S, S, 3) and one byte more: where 8-bit steps are done; or NULL
 };
 
@@ -65,6 +67,11 @@ void data_augmenter_close(data_augmenter *a)
     free(a->eight);
     free(a->eight_scratch);
     free(a);
+}
+
+const double *data_augmenter_stages(const data_augmenter *a)
+{
+    return a->stage;
 }
 
 static mn_stream_rng stream(data_draw d, const char *purpose)
@@ -337,9 +344,11 @@ mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, d
     const data_augment *cfg = &a->cfg;
     int width, height;
     data_region p;
+    double began = mn_seconds();
     MN_TRY(data_region_begin(a->reader, bytes, size, &width, &height));
     data_crop c = data_augment_crop(cfg, width, height, draw);
     MN_TRY(decode_crop(a, &c, &p));
+    double decoded = mn_seconds();
     int64_t need = data_resample_scratch(&a->across);
     if (need > a->row_capacity) {
         a->row = mn_realloc(a->row, (size_t)need, sizeof *a->row);
@@ -356,11 +365,15 @@ mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, d
     const uint8_t *first = p.rgb + (size_t)(a->down.low - p.y) * p.stride + (size_t)(a->across.low - p.x) * 3;
     data_resample(first, p.stride, &a->across, &a->down, steps ? one : scale, steps ? zero : bias,
                   cfg->filter == DATA_BICUBIC, a->row, out);
+    double resized = mn_seconds();
     if (steps) {
         change_picture(a, draw, jitter, out);
         normalise(out, (int64_t)cfg->size * cfg->size, scale, bias);
     }
     if (cfg->train && cfg->erase.probability > 0) data_erase_apply(&cfg->erase, draw, cfg->size, cfg->size, out);
+    a->stage[DATA_STAGE_DECODE] += decoded - began;
+    a->stage[DATA_STAGE_RESIZE] += resized - decoded;
+    a->stage[DATA_STAGE_CHANGE] += mn_seconds() - resized;
     return MN_OK;
 }
 

@@ -52,6 +52,8 @@ void data_augmenter_close(data_augmenter *a);
 // JPEG or PNG bytes -> out (S, S, 3). MN_EDATA for a damaged picture.
 MN_MUST_CHECK mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, data_draw draw,
                                           float *out);
+// Seconds so far; DATA_STAGE_READ is not the augmenter's.
+const double *data_augmenter_stages(const data_augmenter *a);
 
 // The steps, for tests and for other kinds of pictures.
 typedef struct data_crop {

@@ -76,7 +76,8 @@ static mn_err open_scratch(data_set *base, void **out)
 
 static void close_scratch(data_set *base, void *scratch)
 {
-    (void)base;
+    for (int k = DATA_STAGE_DECODE; k < DATA_STAGES; k++)
+        base->stage[k] += data_augmenter_stages(scratch)[k];
     data_augmenter_close(scratch);
 }
 
@@ -205,8 +206,30 @@ mn_err data_bench_loader(const data_loader_cfg *cfg, double seconds, data_bench_
 {
     mn_assert(cfg->train);
     data_loader *l;
+    double before[DATA_STAGES], began = mn_seconds();
+    memcpy(before, cfg->set->stage, sizeof before);
     MN_TRY(data_loader_open(&l, cfg, (data_state){.seed = 1}));
     mn_err err = take_batches(l, seconds, out);
-    data_loader_close(l);
+    data_loader_close(l); // threads end where they are: what they had is all of their time
+    out->threads_s = cfg->threads * (mn_seconds() - began);
+    for (int k = 0; k < DATA_STAGES; k++)
+        out->stage[k] = cfg->set->stage[k] - before[k];
+    return err;
+}
+
+mn_err data_bench_decode(const data_set *base, double seconds, double *per_s)
+{
+    const picture_set *s = (const picture_set *)base;
+    data_coder *coder;
+    data_image image = {0};
+    MN_TRY(data_coder_open(&coder));
+    mn_err err = MN_OK;
+    int64_t n = 0;
+    double began = mn_seconds(), spent = 0;
+    for (; err == MN_OK && spent < seconds; n++, spent = mn_seconds() - began)
+        err = data_image_decode(coder, s->picture[n % s->n].bytes, s->picture[n % s->n].size, 0, &image);
+    *per_s = (double)n / spent;
+    data_image_release(&image);
+    data_coder_close(coder);
     return err;
 }

@@ -1,5 +1,6 @@
 #include "data/frames.h"
 
+#include "nn/base/clock.h"
 #include "nn/base/mem.h"
 
 #include <stdio.h>
@@ -17,12 +18,15 @@ typedef struct frame_set {
 typedef struct scratch {
     data_augmenter *augmenter;
     uint8_t *bytes;
+    double read_s;
 } scratch;
 
 static void close_scratch(data_set *base, void *memory)
 {
-    (void)base;
     scratch *t = memory;
+    base->stage[DATA_STAGE_READ] += t->read_s;
+    for (int k = DATA_STAGE_DECODE; k < DATA_STAGES && t->augmenter; k++)
+        base->stage[k] += data_augmenter_stages(t->augmenter)[k];
     data_augmenter_close(t->augmenter);
     free(t->bytes);
     free(t);
@@ -52,7 +56,9 @@ static mn_err read_frame(data_set *base, void *memory, int64_t index, data_draw 
     data_frame f;
     size_t size;
     data_selection_at(s->selection, index, &f);
+    double began = mn_seconds();
     MN_TRY(data_shard_read(f.shard, f.record, t->bytes, s->most, &size));
+    t->read_s += mn_seconds() - began;
     mn_err err = data_augment_picture(t->augmenter, t->bytes, size, draw, field[0]);
     if (err != MN_OK)
         return mn_while(err, "decoding record %lld of %s (%s)", (long long)f.record, data_shard_about(f.shard)->path,

@@ -38,6 +38,16 @@ typedef struct data_draw { // where everything random of one row comes from
     int64_t epoch, row; // row: global position in the epoch
 } data_draw;
 
+// Where a set of pictures spends the time of the loader's threads, for `mien bench loader`: reading and checking records;
+// decoding; cropping, resizing, flipping and normalising in one pass; everything else that changes pictures.
+typedef enum data_stage {
+    DATA_STAGE_READ,
+    DATA_STAGE_DECODE,
+    DATA_STAGE_RESIZE,
+    DATA_STAGE_CHANGE,
+    DATA_STAGES
+} data_stage;
+
 // A source of samples: index -> one sample. No position, no shuffle, no rank. Implementations: data/frames.h (pictures
 // of shards), data/sound.h (audio around labelled frames), data/windows.h (feature sequences), data/mix.h (several).
 typedef struct data_set data_set;
@@ -59,7 +69,8 @@ struct data_set { // first member of every implementation
     int weight_field;          // field that carries the row weights
     const data_source *source; // how training shuffles it (shards, mixture); NULL: one run of count samples
     int n_sources;
-    uint64_t digest; // of everything that decides its samples: manifests, selection, options
+    double stage[DATA_STAGES]; // seconds, of the scratches that are closed already; sets without pictures leave them 0
+    uint64_t digest;           // of everything that decides its samples: manifests, selection, options
 };
 int64_t data_set_epoch(const data_set *s); // samples an epoch of training hands out: of a mixture not its count
 void data_set_close(data_set *s);          // any set; NULL is ignored

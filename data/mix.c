@@ -37,8 +37,13 @@ static void close_scratch(data_set *base, void *memory)
 {
     const mix *m = (const mix *)base;
     void **scratch = memory;
-    for (int k = 0; k < m->n; k++)
+    for (int t = 0; t < DATA_STAGES; t++)
+        base->stage[t] = 0;
+    for (int k = 0; k < m->n; k++) {
         if (scratch[k]) m->set[k]->ops->scratch_close(m->set[k], scratch[k]);
+        for (int t = 0; t < DATA_STAGES; t++)
+            base->stage[t] += m->set[k]->stage[t];
+    }
     free(scratch);
 }
 

@@ -15,9 +15,11 @@ static const struct argp_option options[] = {
     {"precision", 'p', "fp32|bf16", 0, "step: compute type", 0},
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
     {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
-    {"serve", 's', 0, 0, "step: time as many steps as each line of stdin says", 0},
+    {"serve", 's', 0, 0, "step: time as many steps, loader: for as many seconds, as each line of stdin says", 0},
     {"threads", 't', "N", 0, "loader: threads that prepare batches (default 1)", 0},
     {"side", 'x', "PX", 0, "loader: side of the stored JPEGs (default 250, quality 92)", 0},
+    {"size", 'z', "PX", 0, "loader: side of the pictures in a batch (default 192)", 0},
+    {"sheet", 'S', "FILE.png", 0, "loader: draw the first batch there, as the network sees it", 0},
     {"write", 'w', "DIR", 0, "loader: write the generated pictures there as well, for other programs to read", 0},
     {"seconds", 'd', "S", 0, "loader: how long each round takes (default 1)", 0},
     {"json", 'j', 0, 0, "One JSON object", 0},
@@ -29,6 +31,20 @@ typedef struct bench_arguments {
     mien_bench_cfg cfg;
     mien_bench_loader_cfg loader;
 } bench_arguments;
+
+// RECIPE.yaml [key=value ...]
+static error_t add_loader_argument(struct argp_state *state, mien_bench_loader_cfg *cfg, const char *arg)
+{
+    if (!cfg->recipe)
+        cfg->recipe = arg;
+    else if (!strchr(arg, '='))
+        return mien_usage(state, "one argument too many: '%s'", arg);
+    else if (cfg->n_overrides == MIEN_BENCH_OVERRIDES)
+        return mien_usage(state, "more than %d keys on the command line", MIEN_BENCH_OVERRIDES);
+    else
+        cfg->overrides[cfg->n_overrides++] = arg;
+    return 0;
+}
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -49,12 +65,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->cfg.profile = 1;
         return 0;
     case 's':
-        a->cfg.serve = 1;
+        a->cfg.serve = a->loader.serve = 1;
         return 0;
     case 't':
         return mien_int(state, "--threads", arg, 1, 256, &a->loader.threads);
     case 'x':
         return mien_int(state, "--side", arg, 16, 4096, &a->loader.side);
+    case 'z':
+        return mien_int(state, "--size", arg, 8, 4096, &a->loader.size);
+    case 'S':
+        a->loader.sheet = arg;
+        return 0;
     case 'd':
         return mien_positive(state, "--seconds", arg, 3600, &a->loader.seconds);
     case 'w':
@@ -64,6 +85,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->cfg.json = 1;
         return 0;
     case ARGP_KEY_ARG:
+        if (a->what && strcmp(a->what, "loader") == 0) return add_loader_argument(state, &a->loader, arg);
         if (a->what && (a->dir || strcmp(a->what, "data") != 0))
             return mien_usage(state, "one argument too many: '%s'", arg);
         if (a->what)
@@ -84,13 +106,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp parser = {
     .options = options,
     .parser = parse,
-    .args_doc = "step|allreduce|loader|data DIR",
+    .args_doc = "step|allreduce|loader [RECIPE.yaml [key=value ...]]|data DIR",
     .doc = "Measures on this machine: a training step at full published size on random input, the sum of gradients "
-           "over ranks beside the message passing library's own, the loader: JPEGs in memory to augmented batches of "
-           "192 pixels, or a dataset folder: opening, memory, reading, and how well its order mixes.\v"
+           "over ranks beside the message passing library's own, the loader: JPEGs in memory, or the training data "
+           "of a recipe, to augmented batches, and what its threads spend their time on, or a dataset folder: opening, "
+           "memory, reading, and how well its order mixes.\v"
            "Example:\n  mien bench step --model simmim --precision bf16\n"
            "  mpirun -n 2 mien bench allreduce\n"
            "  mien bench loader --threads 2 --batch 64\n"
+           "  mien bench loader recipes/affwild2/demo.yaml --sheet batch.png\n"
            "  mien bench data SHARDS --batch 2048"};
 
 static mn_err allreduce(const bench_arguments *a)
@@ -107,12 +131,12 @@ static mn_err allreduce(const bench_arguments *a)
 
 mn_err mien_bench(int argc, char **argv)
 {
-    bench_arguments a = {.cfg = {.model = "simmim", .rounds = 11}, .loader = {.threads = 1, .side = 250, .seconds = 1}};
+    bench_arguments a = {.cfg = {.model = "simmim", .rounds = 11}, .loader = {.side = 250, .size = 192, .seconds = 1}};
     char name[] = "mien bench";
     argv[0] = name;
     MN_TRY(mien_parse(&parser, argc, argv, &a));
     if (strcmp(a.what, "loader") == 0) {
-        a.loader.batch = a.cfg.batch ? a.cfg.batch : 64;
+        a.loader.batch = a.cfg.batch;
         a.loader.rounds = a.cfg.rounds;
         a.loader.json = a.cfg.json;
         return mien_bench_loader(&a.loader);

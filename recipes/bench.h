@@ -14,12 +14,17 @@ typedef struct mien_bench_cfg {
 
 MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg);
 
+enum { MIEN_BENCH_OVERRIDES = 64 };
 typedef struct mien_bench_loader_cfg {
-    int64_t threads, side; // side of the stored pictures
+    int64_t threads, side, size; // side of the stored pictures, of those in the batch
     int64_t batch, rounds;
     double seconds;       // of a round
     const char *pictures; // folder to write them to, or NULL
-    int json;
+    const char *sheet;    // PNG of the first batch, or NULL
+    const char *recipe;   // whose training data is read instead; NULL: generated pictures
+    const char *overrides[MIEN_BENCH_OVERRIDES];
+    int64_t n_overrides;
+    int json, serve;
 } mien_bench_loader_cfg;
 
 MN_MUST_CHECK mn_err mien_bench_loader(const mien_bench_loader_cfg *cfg);

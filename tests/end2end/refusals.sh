@@ -50,7 +50,7 @@ usage() {
   misuse "no action 'foo'" weights foo
   misuse "--window wants" weights import a b --window 1
   misuse "no bench 'foo'" bench foo
-  misuse "one argument too many: 'a.yaml'" bench loader a.yaml
+  misuse "one argument too many: 'b.yaml'" bench loader a.yaml b.yaml
   misuse "--batch wants a whole number" bench step --batch 0
   misuse "one argument too many: 'x'" doctor x
 }
