@@ -219,6 +219,14 @@ uint64_t data_features_digest(const data_features *f)
     return f->digest;
 }
 
+const char *data_features_dtype(const data_features *f)
+{
+    const char *dtype = NULL;
+    for (int i = 0; i < f->n_files; i++)
+        if (f->files[i].dtype) dtype = !dtype || strcmp(dtype, f->files[i].dtype) == 0 ? f->files[i].dtype : "mixed";
+    return dtype ? dtype : "mixed";
+}
+
 static int64_t find(const data_features *f, const char *video)
 {
     data_track key = {.video = video};

@@ -32,6 +32,7 @@ int64_t data_features_find(const data_features *f, const char *video);
 MN_MUST_CHECK mn_err data_features_track(const data_features *f, int64_t i, data_track *out);
 const char *data_features_weights(const data_features *f); // digest of the weights that made them, "" if unknown
 uint64_t data_features_digest(const data_features *f);
+const char *data_features_dtype(const data_features *f); // as stored: "f16", "f32", "f64" or "mixed"
 // Linear interpolation of track t at time t_us (clamped to its ends) into y (dim).
 void data_track_at(const data_track *t, int64_t t_us, float *y);
 

@@ -52,6 +52,7 @@ typedef struct source { // a dataset of any number type and storage
     hid_t id;
     int64_t extent[2];
     int plain_f32;
+    size_t element;  // bytes of a number
     uint64_t offset; // when plain_f32
 } source;
 
@@ -66,6 +67,7 @@ static mn_err open_source(source *s, hid_t file, const char *path, const char *n
              H5Sget_simple_extent_dims(space, extent, NULL) == dims && extent[0] < INT32_MAX && extent[1] < INT32_MAX &&
              H5Tget_class(type) == kind && H5Pget_external_count(create) == 0;
     s->plain_f32 = ok && H5Tequal(type, H5T_IEEE_F32LE) > 0 && H5Pget_layout(create) == H5D_CONTIGUOUS;
+    s->element = ok ? H5Tget_size(type) : 0;
     haddr_t at = s->plain_f32 ? H5Dget_offset(s->id) : HADDR_UNDEF;
     if (at == HADDR_UNDEF || at % sizeof(float) != 0) s->plain_f32 = 0;
     s->offset = at;
@@ -97,6 +99,13 @@ static mn_err read_source(const source *s, hid_t type, size_t element, const dat
     return MN_OK;
 }
 
+static void note_dtype(data__feature_file *f, size_t element)
+{
+    const char *dtype = element == 2 ? "f16" : element == 4 ? "f32" : element == 8 ? "f64" : "float";
+    if (f->dtype && strcmp(f->dtype, dtype) != 0) dtype = "mixed";
+    f->dtype = dtype;
+}
+
 static mn_err read_values(data__feature_file *f, const source *x, const char *name, int64_t i)
 {
     data_track *t = &f->tracks[i];
@@ -120,6 +129,7 @@ static mn_err read_track(data__feature_file *f, hid_t file, char *video, int64_t
     mn_err err = MN_OK;
     f->tracks[i].video = video;
     MN_TRY_OUT(err, open_source(&x, file, f->path, name, 2, H5T_FLOAT));
+    note_dtype(f, x.element);
     err = read_values(f, &x, name, i);
     (void)H5Dclose(x.id);
     if (err != MN_OK) goto out;

@@ -15,6 +15,7 @@ typedef struct data__feature_file {
     data_track *tracks;
     char **owned;                  // (n): tracks whose x was read; NULL: it points into the map
     char weights[128], model[128]; // attributes of our own files, else ""
+    const char *dtype;             // of x as it is stored: "f16", "f32", "f64"; "mixed"; NULL: no track
 } data__feature_file;
 
 // own: 1 when the file's digest vouches for it; 0 checks every value to be finite.

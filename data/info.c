@@ -1,14 +1,16 @@
 #include "data/info.h"
 
 #include "data/counts.h"
+#include "data/info_parts.h"
 #include "data/shard.h"
 #include "data/shard_manifest.h"
+#include "data/verify.h"
 #include "nn/base/mem.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { SPLITS = 4, EXAMPLES = 5, KINDS = DATA_TASKS + 1 };
+enum { SPLITS = 4, EXAMPLES = 5, KINDS = DATA_TASKS + 1, STREAMS = 2 };
 
 // People: an identity, or a video by its recording. in[k]: bit of each split it is in, for task k; DATA_TASKS: identities,
 // or the videos whatever the task.
@@ -159,8 +161,60 @@ static json_t *copy_of(const json_t *root, const char *key)
     return v ? json_deep_copy(v) : json_object();
 }
 
-static mn_err count_shards(const char *dir, const data__manifest *m, data_counts *counts, people *identities,
-                           people *videos)
+// Streams: what there is of pictures and of sound, whatever the split.
+
+typedef struct stream_counts {
+    int64_t shards, records, empty, bytes, payload;
+    int width[2], height[2]; // of the pictures: least, most
+} stream_counts;
+typedef struct streams {
+    stream_counts of[STREAMS];
+} streams;
+static const char *const stream_name[STREAMS] = {"image", "audio"};
+
+static void widen(int range[2], int v)
+{
+    if (range[0] == 0 || v < range[0]) range[0] = v;
+    if (v > range[1]) range[1] = v;
+}
+
+static void add_stream(streams *st, const data_shard *s)
+{
+    const data_shard_info *about = data_shard_about(s);
+    const data_index *x = data_shard_index(s);
+    stream_counts *c = &st->of[strcmp(about->stream, stream_name[1]) == 0];
+    c->shards++;
+    c->records += x->n;
+    c->bytes += (int64_t)about->file_bytes;
+    c->payload += (int64_t)about->payload_bytes;
+    for (int64_t i = 0; i < x->n; i++) {
+        c->empty += x->offset[i] == x->offset[i + 1];
+        if (x->codec[i] != DATA_CODEC_JPEG && x->codec[i] != DATA_CODEC_PNG) continue;
+        widen(c->width, x->width[i]);
+        widen(c->height, x->height[i]);
+    }
+}
+
+static json_t *streams_json(const streams *st)
+{
+    json_t *all = json_object();
+    for (int k = 0; k < STREAMS; k++) {
+        const stream_counts *c = &st->of[k];
+        if (c->shards == 0) continue;
+        json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I}", "shards", (json_int_t)c->shards, "records",
+                              (json_int_t)c->records, "empty", (json_int_t)c->empty, "bytes", (json_int_t)c->bytes,
+                              "payload_bytes", (json_int_t)c->payload);
+        if (c->width[0]) {
+            put(o, "width", json_pack("[i, i]", c->width[0], c->width[1]));
+            put(o, "height", json_pack("[i, i]", c->height[0], c->height[1]));
+        }
+        put(all, stream_name[k], o);
+    }
+    return all;
+}
+
+static mn_err count_shards(const char *dir, const data__manifest *m, data_counts *counts, streams *st,
+                           people *identities, people *videos)
 {
     for (int i = 0; i < m->n_shards; i++) {
         char *path = mn_sprintf("%s/%s", dir, m->shards[i].file);
@@ -169,6 +223,7 @@ static mn_err count_shards(const char *dir, const data__manifest *m, data_counts
         free(path);
         MN_TRY(err);
         data_counts_add(counts, s);
+        add_stream(st, s);
         if (strcmp(data_shard_about(s)->stream, "image") == 0) {
             if (data_shard_index(s)->identity) add_identities(identities, s);
             add_videos(videos, s);
@@ -183,20 +238,23 @@ mn_err data_info(const char *dir, json_t **report)
     data__manifest m;
     people identities = {0}, videos = {0};
     int64_t bytes = 0, records = 0;
+    if (data_is_features(dir)) return data__info_features(dir, report);
     MN_TRY(data__manifest_read(dir, &m));
     data_counts *counts = data_counts_new();
+    streams st = {0};
     mn_err err = MN_OK;
-    MN_TRY_OUT(err, count_shards(dir, &m, counts, &identities, &videos));
+    MN_TRY_OUT(err, count_shards(dir, &m, counts, &st, &identities, &videos));
     for (int i = 0; i < m.n_shards; i++) {
         bytes += m.shards[i].file_bytes;
         if (strcmp(m.shards[i].stream, "image") == 0) records += m.shards[i].records;
     }
-    *report = json_pack("{s:s, s:s, s:s, s:i, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o}", "path", dir, "dataset",
-                        m.dataset, "importer", m.importer, "shards", m.n_shards, "records", (json_int_t)records,
-                        "bytes", (json_int_t)bytes, "created_utc", copy_of(m.root, "created_utc"), "options",
-                        copy_of(m.root, "options"), "splits", data_counts_json(counts), "overlap",
-                        overlap_json(&identities, &videos), "rejects", copy_of(m.root, "rejects"), "notes",
-                        copy_of(json_object_get(m.root, "import"), "notes"));
+    *report =
+        json_pack("{s:s, s:s, s:s, s:o, s:i, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "path", dir, "dataset",
+                  m.dataset, "importer", m.importer, "importer_version", copy_of(m.root, "importer_version"), "shards",
+                  m.n_shards, "records", (json_int_t)records, "bytes", (json_int_t)bytes, "created_utc",
+                  copy_of(m.root, "created_utc"), "options", copy_of(m.root, "options"), "streams", streams_json(&st),
+                  "splits", data_counts_json(counts), "overlap", overlap_json(&identities, &videos), "rejects",
+                  copy_of(m.root, "rejects"), "notes", copy_of(json_object_get(m.root, "import"), "notes"));
     if (!*report) err = mn_fail(MN_EUSAGE, "the path is not UTF-8");
 out:
     free_people(&identities);
@@ -204,124 +262,4 @@ out:
     data_counts_free(counts);
     data__manifest_free(&m);
     return err;
-}
-
-// Text
-
-static int64_t number(const json_t *o, const char *key)
-{
-    return json_integer_value(json_object_get(o, key));
-}
-
-static void print_share(FILE *to, const char *name, int64_t n, int64_t of)
-{
-    fprintf(to, "    %-12s %10lld  %5.1f %%\n", name, (long long)n, of ? 100.0 * (double)n / (double)of : 0);
-}
-
-static void print_affect(const json_t *split, const char *name, FILE *to)
-{
-    const json_t *o = json_object_get(split, name);
-    if (!o) return;
-    fprintf(to, "    %-12s %10lld  mean %6.3f  sd %.3f\n", name, (long long)number(o, "valid"),
-            json_real_value(json_object_get(o, "mean")), json_real_value(json_object_get(o, "sd")));
-}
-
-static int64_t sum_of(const json_t *array)
-{
-    int64_t sum = 0;
-    for (size_t i = 0; i < json_array_size(array); i++)
-        sum += json_integer_value(json_array_get(array, i));
-    return sum;
-}
-
-static void print_people(const json_t *split, FILE *to)
-{
-    static const char *const gender[] = {"female", "male"};
-    const json_t *ages = json_object_get(split, "age_decades"), *genders = json_object_get(split, "gender");
-    int64_t sum = sum_of(ages);
-    if (sum) fprintf(to, "  age: %lld\n", (long long)sum);
-    for (size_t i = 0; sum && i < json_array_size(ages); i++) {
-        char name[32];
-        (void)snprintf(name, sizeof(name), "from %zu", 10 * i);
-        if (json_integer_value(json_array_get(ages, i)))
-            print_share(to, name, json_integer_value(json_array_get(ages, i)), sum);
-    }
-    sum = sum_of(genders);
-    if (sum) fprintf(to, "  gender: %lld\n", (long long)sum);
-    for (size_t i = 0; sum && i < 2; i++)
-        print_share(to, gender[i], json_integer_value(json_array_get(genders, i)), sum);
-}
-
-// Of each kind of label, if there is one at all in this split.
-static void print_labels(const json_t *split, FILE *to)
-{
-    const json_t *expr = json_object_get(split, "expr"), *valid = json_object_get(split, "au_valid");
-    const json_t *active = json_object_get(split, "au_active");
-    const json_t *valence = json_object_get(split, "valence"), *arousal = json_object_get(split, "arousal");
-    int64_t sum = sum_of(expr);
-    if (sum) fprintf(to, "  expression: %lld\n", (long long)sum);
-    for (size_t i = 0; sum && i < DATA_EXPRESSIONS; i++)
-        print_share(to, data_expression[i], json_integer_value(json_array_get(expr, i)), sum);
-    sum = sum_of(valid);
-    if (sum) fprintf(to, "  action units, active of those with a label:\n");
-    for (size_t i = 0; sum && i < DATA_AUS; i++)
-        print_share(to, data_au[i], json_integer_value(json_array_get(active, i)),
-                    json_integer_value(json_array_get(valid, i)));
-    print_people(split, to);
-    if (number(valence, "valid") + number(arousal, "valid") == 0) return;
-    fprintf(to, "  valence and arousal:\n");
-    print_affect(split, "valence", to);
-    print_affect(split, "arousal", to);
-}
-
-static void print_table(const char *head, const json_t *o, FILE *to)
-{
-    const char *key;
-    json_t *v;
-    if (json_object_size(o)) fprintf(to, "%s\n", head);
-    json_object_foreach((json_t *)(uintptr_t)o, key, v)
-        fprintf(to, "  %-60s %10lld\n", key, (long long)json_integer_value(v));
-}
-
-// One line for each pair of splits that share people, or one that there is none.
-static void print_overlap(const json_t *overlap, FILE *to)
-{
-    const char *kind, *pair;
-    json_t *pairs, *o;
-    json_object_foreach((json_t *)(uintptr_t)overlap, kind, pairs)
-    {
-        int shared = 0;
-        json_object_foreach(pairs, pair, o)
-        {
-            if (number(o, "people") == 0) continue;
-            const char *example = json_string_value(json_array_get(json_object_get(o, "examples"), 0));
-            fprintf(to, "people in both %s (%s): %lld%s%s\n", pair, kind, (long long)number(o, "people"),
-                    example ? ", for one " : "", example ? example : "");
-            shared = 1;
-        }
-        if (!shared) fprintf(to, "people in two splits (%s): 0\n", kind);
-    }
-}
-
-void data_info_print(const json_t *report, FILE *to)
-{
-    const char *name;
-    json_t *split;
-    fprintf(to, "%s: %s, %lld records in %lld shards, %.1f MiB\n", json_string_value(json_object_get(report, "path")),
-            json_string_value(json_object_get(report, "dataset")), (long long)number(report, "records"),
-            (long long)number(report, "shards"), (double)number(report, "bytes") / 1048576);
-    json_object_foreach(json_object_get(report, "splits"), name, split)
-    {
-        fprintf(to, "%s: %lld records, %lld with a picture", name, (long long)number(split, "records"),
-                (long long)number(split, "pictures"));
-        if (json_object_get(split, "videos")) fprintf(to, ", %lld videos", (long long)number(split, "videos"));
-        if (json_object_get(split, "sounds"))
-            fprintf(to, ", %lld sounds of %.0f s", (long long)number(split, "sounds"),
-                    json_real_value(json_object_get(split, "sound_seconds")));
-        fprintf(to, "\n");
-        print_labels(split, to);
-    }
-    print_overlap(json_object_get(report, "overlap"), to);
-    print_table("rejected", json_object_get(report, "rejects"), to);
-    print_table("worth knowing", json_object_get(report, "notes"), to);
 }

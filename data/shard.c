@@ -361,6 +361,12 @@ size_t data_shard_size(const data_shard *s, int64_t i)
     return (size_t)(s->index.offset[i + 1] - s->index.offset[i]);
 }
 
+uint64_t data_shard_byte(const data_shard *s, int64_t i)
+{
+    mn_assert(i >= 0 && i < s->info.records);
+    return s->seal.payload_offset + s->index.offset[i];
+}
+
 mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size)
 {
     size_t n = data_shard_size(s, i);

@@ -266,7 +266,8 @@ static const action actions[] = {
     {"synth", "generated corpora in the layouts of the real ones", mien_data_synth},
     {"import", "a dataset's own files become shards", run_import},
     {"verify", "reads every byte of a dataset and names what is damaged", mien_data_verify},
-    {"info", "what a dataset holds", mien_data_info},
+    {"info", "what a dataset or feature folder holds, and a sheet of its pictures", mien_data_info},
+    {"export", "one record of a dataset: its bytes and its labels", mien_data_export},
 };
 enum { ACTIONS = sizeof(actions) / sizeof(actions[0]) };
 
@@ -292,6 +293,7 @@ mn_err mien_data(int argc, char **argv)
             return actions[i].run(argc - 1, argv + 1);
         }
     if (argc < 2)
-        return mn_fail(MN_EUSAGE, "what to do is missing: synth, import, verify or info; see mien data --help");
-    return mn_fail(MN_EUSAGE, "there is no action '%s': synth, import, verify or info; see mien data --help", argv[1]);
+        return mn_fail(MN_EUSAGE, "what to do is missing: synth, import, verify, info or export; see mien data --help");
+    return mn_fail(MN_EUSAGE, "there is no action '%s': synth, import, verify, info or export; see mien data --help",
+                   argv[1]);
 }

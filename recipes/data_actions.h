@@ -10,6 +10,7 @@
 mn_err mien_data_synth(int argc, char **argv);
 mn_err mien_data_verify(int argc, char **argv);
 mn_err mien_data_info(int argc, char **argv);
+mn_err mien_data_export(int argc, char **argv);
 
 // One object to stdout, with a line end; MN_EIO when it cannot be written.
 MN_MUST_CHECK mn_err mien_print_json(const json_t *o);

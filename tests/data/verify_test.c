@@ -1,7 +1,11 @@
 // What `mien data verify` and `mien data info` say.
 #include "data/counts.h"
+#include "data/export.h"
+#include "data/features.h"
 #include "data/image.h"
 #include "data/info.h"
+#include "data/label.h"
+#include "data/sheet.h"
 #include "data/verify.h"
 #include "data/verify_parts.h"
 #include "shard_support.h"
@@ -373,4 +377,132 @@ Test(info, counts_labels_per_split_and_people_in_two)
     cr_assert(at(r, "splits", "train", "videos") == 6); // the strictest split counts
     json_decref(r);
     support_remove(dir);
+}
+
+Test(info, of_features_their_run_and_extent)
+{
+    char *dir = support_folder();
+    const data_feature_source source = {.run = "demo", .weights_digest = "00ff", .model = "swin", .step = 7};
+    data_feature_writer *w;
+    json_t *r;
+    must(data_feature_writer_open(&w, dir, 0, &source));
+    for (int v = 0; v < 3; v++) {
+        float x[30 * 4] = {0};
+        int64_t t[30];
+        for (int i = 0; i < 30; i++)
+            t[i] = i * 40000;
+        must(data_feature_writer_add(w, &(data_track){.video = v == 0   ? "a"
+                                                               : v == 1 ? "b"
+                                                                        : "c",
+                                                      .frames = 10 * (v + 1),
+                                                      .dim = 4,
+                                                      .x = x,
+                                                      .t_us = t}));
+    }
+    must(data_feature_writer_close(w));
+    must(data_features_finish(dir, &source));
+    must(data_info(dir, &r));
+    cr_assert(json_integer_value(json_object_get(r, "videos")) == 3);
+    cr_assert(json_integer_value(json_object_get(r, "frames")) == 60);
+    cr_assert(json_integer_value(json_object_get(r, "dim")) == 4);
+    cr_assert(fabs(json_real_value(json_object_get(r, "rate")) - 25) < 1e-9);
+    cr_assert_str_eq(json_string_value(json_object_get(r, "dtype")), "f32");
+    cr_assert_str_eq(json_string_value(json_object_get(json_object_get(r, "source"), "run")), "demo");
+    FILE *nowhere = fopen("/dev/null", "w");
+    data_info_print(r, nowhere);
+    fclose(nowhere);
+    json_decref(r);
+    support_remove(dir);
+}
+
+// Without repeats, the same for the same seed, never over a file that is there; damage is drawn, not hidden.
+Test(sheet, draws_what_there_is)
+{
+    char *dir = support_folder(), *aside = support_folder(), a[600], b[600], path[600];
+    data_coder *c;
+    data_image first = {0}, second = {0};
+    size_t size;
+    sound_dataset(dir);
+    snprintf(a, sizeof(a), "%s/a.png", aside);
+    snprintf(b, sizeof(b), "%s/b.png", aside);
+    data_sheet_cfg cfg = {.dir = dir, .out = a, .pictures = 100, .seed = 5}; // more than there are
+    must(data_sheet(&cfg));
+    cr_assert(data_sheet(&cfg) == MN_ECREATE);
+    must(data_coder_open(&c));
+    unsigned char *bytes = support_read(a, &size);
+    must(data_image_decode(c, bytes, size, 0, &first));
+    cr_assert(first.width > 128 && first.height > 128);
+    free(bytes);
+    snprintf(path, sizeof(path), "%s/made-train-00000-of-00001.h5", dir);
+    data_shard *s;
+    must(data_shard_open(&s, path));
+    uint64_t byte = data_shard_byte(s, 1);
+    data_shard_close(s);
+    bytes = support_read(path, &size);
+    bytes[byte] ^= 1;
+    support_write(path, bytes, size);
+    free(bytes);
+    cfg.out = b;
+    must(data_sheet(&cfg));
+    bytes = support_read(b, &size);
+    must(data_image_decode(c, bytes, size, 0, &second));
+    cr_assert(second.width == first.width && second.height == first.height);
+    int64_t other = 0, n = (int64_t)first.width * first.height;
+    for (int64_t i = 0; i < n; i++)
+        other += memcmp(first.rgb + 3 * i, second.rgb + 3 * i, 3) != 0;
+    cr_assert(other > 50 && other <= 130 * 130, "%lld", (long long)other); // one picture of 32 is another
+    free(bytes);
+    cfg.split = "test";
+    cfg.out = path;
+    snprintf(path, sizeof(path), "%s/c.png", aside);
+    cr_assert(data_sheet(&cfg) == MN_EDATA);
+    data_image_release(&first);
+    data_image_release(&second);
+    data_coder_close(c);
+    support_remove(dir);
+    support_remove(aside);
+}
+
+Test(export, one_record_and_its_labels)
+{
+    char *dir = support_folder(), *aside = support_folder(), path[600], labels[620], shard[600], *out;
+    unsigned char want[4096];
+    size_t size, n = picture(7, want, sizeof(want));
+    json_t *r;
+    sound_dataset(dir);
+    snprintf(path, sizeof(path), "%s/seven.png", aside);
+    snprintf(labels, sizeof(labels), "%s.json", path);
+    snprintf(shard, sizeof(shard), "%s/made-train-00000-of-00001.h5", dir);
+    data_export_cfg cfg = {.path = dir, .record = "7", .stream = "image", .out = path, .write = 1};
+    must(data_export(&cfg, &r, &out));
+    cr_assert_str_eq(out, path);
+    free(out);
+    const json_t *l = json_object_get(r, "labels");
+    cr_assert_str_eq(json_string_value(json_object_get(l, "expression")), data_expression[7]);
+    cr_assert(json_is_null(json_object_get(l, "valence")));
+    cr_assert(json_real_value(json_object_get(l, "arousal")) == 0.25);
+    unsigned char *bytes = support_read(path, &size);
+    cr_assert(size == n && memcmp(bytes, want, n) == 0);
+    free(bytes);
+    json_t *kept = json_load_file(labels, 0, NULL);
+    cr_assert(json_equal(kept, r));
+    json_decref(kept);
+    json_decref(r);
+    cr_assert(data_export(&cfg, &r, &out) == MN_ECREATE);
+    cr_assert(unlink(path) == 0);
+    cr_assert(data_export(&cfg, &r, &out) == MN_ECREATE && access(path, F_OK) != 0); // the labels are there still
+    cr_assert(unlink(labels) == 0);
+    cfg.record = "4"; // a frame without a picture: labels alone
+    cfg.path = shard;
+    must(data_export(&cfg, &r, &out));
+    cr_assert(out == NULL && access(path, F_OK) != 0 && access(labels, F_OK) == 0);
+    json_decref(r);
+    cfg.record = "40";
+    cr_assert(data_export(&cfg, &r, &out) == MN_ENOINPUT && strstr(mn_errmsg(), "0 to 39"));
+    cfg.record = "n"; // all are called that
+    cr_assert(data_export(&cfg, &r, &out) == MN_EDATA && strstr(mn_errmsg(), "of 40 records"));
+    cfg.record = "video7.jpg";
+    cr_assert(data_export(&cfg, &r, &out) == MN_ENOINPUT && strstr(mn_errmsg(), "no record has"));
+    support_remove(dir);
+    support_remove(aside);
 }

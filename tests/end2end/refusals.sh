@@ -41,12 +41,17 @@ usage() {
   misuse "no option '-q'" train a.yaml -q
   misuse "--weights is missing" eval a.yaml
   misuse "--format x" predict a.yaml --format x
-  misuse "synth, import, verify or info" data
+  misuse "synth, import, verify, info or export" data
   misuse "no action 'foo'" data foo
   misuse "--size wants a whole number from 8" data import celeba --size 7
   misuse "--max-rejects wants a number above 0" data import celeba --max-rejects 2
   misuse "--seed wants a whole number" data synth --seed 1x
   misuse "the folder is missing" data verify
+  misuse "--jobs wants a whole number" data verify a --jobs 0
+  misuse "are for --sheet" data info a --seed 3
+  misuse "--split is train" data info a --sheet b.png --split dev
+  misuse "--record is missing" data export a
+  misuse "without --out" data export a --record 1 --json --out b
   misuse "no action 'foo'" weights foo
   misuse "--window wants" weights import a b --window 1
   misuse "no bench 'foo'" bench foo

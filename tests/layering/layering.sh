@@ -35,6 +35,7 @@ only 'hdf5\.h' 'data/(shard|features)'
 only 'libav|libsw' 'data/media/'
 only 'yaml\.h' 'nn/base/schema'
 only 'turbojpeg\.h|jpeglib\.h' 'data/(image|region)'
+only 'cairo' 'data/sheet\.c|dist/report'
 only 'spng\.h' 'data/image|data/png'
 only 'dlfcn\.h' 'nn/device'
 
