@@ -81,6 +81,8 @@ void __syncthreads();
 void __syncwarp(unsigned mask = ~0u);
 // Puts up `bytes` of this lane and reads those of lane `from` of the warp (its own where there is no such lane).
 void cuda_port_exchange(const void *mine, void *theirs, size_t bytes, int from);
+// Puts up an address and fills in those of all 32 lanes. What lies there may be read until the caller's __syncwarp().
+void cuda_port_gather(const void *mine, const void **all);
 int cuda_port_lane();
 
 template <class T> static inline T cuda_port_shuffle(T value, int from)

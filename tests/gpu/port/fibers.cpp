@@ -191,3 +191,15 @@ void cuda_port_exchange(const void *mine, void *theirs, size_t bytes, int from)
     memcpy(theirs, b.lane[first + (unsigned)from], bytes);
     leave(AT_WARP); // nobody puts up the next value before all have read this one
 }
+
+void cuda_port_gather(const void *mine, const void **all)
+{
+    unsigned first = b.current / WARP * WARP;
+    memcpy(b.lane[b.current], &mine, sizeof mine);
+    leave(AT_WARP);
+    for (unsigned i = 0; i < WARP; i++) {
+        all[i] = NULL;
+        if (first + i < b.count) memcpy(&all[i], b.lane[first + i], sizeof mine);
+    }
+    // The addresses have been read when the next exchange starts: the caller's __syncwarp() comes before it.
+}

@@ -1,0 +1,524 @@
+// Attention inside windows (see window_attention.c), one kernel each way: q, k and v of a (window, head) are read once,
+// at the addresses that the cyclic shift and the partition give, 16 bytes a thread; scores, probabilities and their
+// gradients stay in registers and shared memory.
+//
+// A block keeps its heads and walks over windows of the batch; the copy of the next window runs while this one is
+// computed. Each head has one warp per 16 queries. The bias of the pairs that a lane holds is the same in every window,
+// so it stays in registers, and so does the sum of its gradient, which is put together once at the end: per block into
+// the workspace, then over blocks in index order.
+//
+// Bytes: forward 4 C per token (q, k, v read, output written), backward 7 C, plus one table per block.
+#include "nn/cuda_tile.h"
+#include "nn/ops/attr.h"
+
+extern "C" {
+#include "nn/base/mem.h"
+}
+
+#include <stdlib.h>
+
+enum { QKV, TABLE };
+
+// Blocks of a launch, about: a few per multiprocessor, so that a block has several windows where there are many. A
+// constant, so that sums are the same on every GPU.
+enum { BLOCKS = 2112, MOST_WARPS = 8, MOST_TOKENS = 64 };
+
+typedef struct windows {
+    int count; // rows of the batch times windows of a map
+    int tokens, side, span, height, width, shift, across, per_map;
+    int heads, size, group; // group: heads of a block
+    int tiles, stages;      // tiles of 16 queries; copies in shared memory, 2: the next window is on its way
+    int slots;              // blocks per group of heads
+    int wide;               // rows may be copied 16 bytes at a time
+    float scale;
+    int divide; // i / side = i * divide >> 16
+} windows;
+
+// Tokens of a window, up to whole tiles, for the template: 8 N keys.
+template <int N> constexpr int ROWS = (N + 1) / 2 * 16;
+
+// Where window `item` lies, and which of its tokens were brought together by the shift alone.
+struct place {
+    int64_t map; // first token of the row of the batch
+    int y, x;
+    unsigned edge; // bit 0: the window wraps vertically, bit 1: horizontally
+};
+
+__device__ static place place_of(const windows &w, int item)
+{
+    int window = item % w.per_map, row = window / w.across, column = window % w.across;
+    place p;
+    p.map = (int64_t)(item / w.per_map) * w.height * w.width;
+    p.y = row * w.side + w.shift;
+    p.x = column * w.side + w.shift;
+    p.edge = w.shift == 0 ? 0 : (p.y + w.side > w.height ? 1u : 0u) | (p.x + w.side > w.width ? 2u : 0u);
+    return p;
+}
+
+// Token i of the window in the tensor; -1: there is none.
+__device__ static int64_t token_at(const windows &w, const place &p, int i)
+{
+    int down = i * w.divide >> 16, y = p.y + down, x = p.x + i - down * w.side;
+    if (i >= w.tokens) return -1;
+    return p.map + (y >= w.height ? y - w.height : y) * w.width + (x >= w.width ? x - w.width : x);
+}
+
+// On which side of the seam the token lies, as bits like edge.
+__device__ static unsigned seam_side(const windows &w, int i)
+{
+    int down = i * w.divide >> 16, right = i - down * w.side;
+    return (down >= w.side - w.shift ? 1u : 0u) | (right >= w.side - w.shift ? 2u : 0u);
+}
+
+// Row of the table for key j and query i.
+__device__ static int relative(const windows &w, int j, int i)
+{
+    int yj = j * w.divide >> 16, yi = i * w.divide >> 16;
+    return (yi - yj + w.side - 1) * w.span + (i - yi * w.side) - (j - yj * w.side) + w.side - 1;
+}
+
+// --- what both ways share --------------------------------------------------------------------------------------------
+// The warp's part of the block.
+struct part {
+    int local, head, first; // head of the block and of the network; first query
+};
+
+__device__ static part part_of(const windows &w)
+{
+    int warp = (int)threadIdx.x / 32, groups = w.heads / w.group;
+    part p;
+    p.local = warp / w.tiles;
+    p.head = (int)blockIdx.x % groups * w.group + p.local;
+    p.first = warp % w.tiles * 16;
+    return p;
+}
+
+// One tensor's rows of the heads of the block: x points to channel 0 of the first head, rows `stride` apart.
+template <class T, int D>
+__device__ static void fetch(nn_cuda_copies &q, const windows &w, const place &p, T *tile, int tile_step, const T *x,
+                             int64_t stride)
+{
+    constexpr int CHUNKS = D / NN_CUDA_WIDE<T>;
+    int per_row = CHUNKS * w.group;
+
+    for (int i = (int)threadIdx.x; i < w.tokens * per_row; i += (int)blockDim.x) {
+        int r = i / per_row, local = i % per_row / CHUNKS, c = i % CHUNKS * NN_CUDA_WIDE<T>;
+        nn_cuda_tile_chunk(q, tile + local * tile_step + r * NN_CUDA_ROW<T, D>,
+                           x + token_at(w, p, r) * stride + local * w.size, true, c, w.size, w.wide);
+    }
+}
+
+// Bias of the lane's pairs, -infinity where there is no such key.
+template <int N>
+__device__ static void load_bias(const windows &w, const part &p, const float *table, float (&bias)[N][4])
+{
+    int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+
+    NN_UNROLL
+    for (int n = 0; n < N; n++)
+        NN_UNROLL
+    for (int k = 0; k < 4; k++) {
+        int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
+        bias[n][k] = j >= w.tokens  ? -INFINITY
+                     : i < w.tokens ? table[(int64_t)relative(w, j, i) * w.heads + p.head]
+                                    : 0;
+    }
+}
+
+// Seam sides of the lane's keys, two bits each.
+template <int N> __device__ static unsigned key_sides(const windows &w)
+{
+    unsigned sides = 0;
+    int t = nn_cuda_lane() % 4;
+
+    NN_UNROLL
+    for (int k = 0; k < 2 * N; k++)
+        sides |= seam_side(w, 8 * (k / 2) + 2 * t + k % 2) << 2 * k;
+    return sides;
+}
+
+// s = softmax of (scale s + bias + mask) without its last factor, which is returned for the lane's two rows.
+template <class T, int N>
+__device__ static float2 softmax(const windows &w, const part &p, const place &at, unsigned sides,
+                                 const float (&bias)[N][4], float (&s)[N][4])
+{
+    int g = nn_cuda_lane() / 4;
+    unsigned own[2] = {seam_side(w, p.first + g), seam_side(w, p.first + g + 8)};
+    float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+
+    NN_UNROLL
+    for (int n = 0; n < N; n++)
+        NN_UNROLL
+    for (int k = 0; k < 4; k++) {
+        s[n][k] = s[n][k] * w.scale + bias[n][k];
+        if (at.edge && ((sides >> (4 * n + 2 * (k % 2)) ^ own[k / 2]) & at.edge)) s[n][k] -= 100.0f;
+        most[k / 2] = fmaxf(most[k / 2], s[n][k]);
+    }
+    most[0] = nn_cuda_row_max(most[0]);
+    most[1] = nn_cuda_row_max(most[1]);
+    NN_UNROLL
+    for (int n = 0; n < N; n++)
+        NN_UNROLL
+    for (int k = 0; k < 4; k++) {
+        s[n][k] = nn_cuda_exp<T>(s[n][k] - most[k / 2]);
+        sum[k / 2] += s[n][k];
+    }
+    return make_float2(1 / nn_cuda_row_sum(sum[0]), 1 / nn_cuda_row_sum(sum[1]));
+}
+
+// --- forward ---------------------------------------------------------------------------------------------------------
+template <class T, int D, int N>
+__global__ static void __launch_bounds__(32 * MOST_WARPS)
+    windows_forward(void *out, const void *qkv, const float *table, windows w)
+{
+    constexpr int TILE = ROWS<N> * NN_CUDA_ROW<T, D>;
+    NN_SHARED(T, shared);
+    const int groups = w.heads / w.group, head_step = 3 * TILE, stage_step = w.group * head_step;
+    const int64_t channels = (int64_t)w.heads * w.size;
+    const part p = part_of(w);
+    const T *x = (const T *)qkv + (int)blockIdx.x % groups * w.group * w.size;
+    nn_cuda_copies q;
+    float bias[N][4];
+    auto start = [&](int item, int stage) {
+        place at = place_of(w, item);
+        for (int k = 0; k < 3; k++)
+            fetch<T, D>(q, w, at, shared + stage * stage_step + k * TILE, head_step, x + k * channels, 3 * channels);
+    };
+
+    for (int i = (int)threadIdx.x; i < w.stages * stage_step; i += (int)blockDim.x)
+        shared[i] = (T)0.0f; // rows of tokens that do not exist stay so
+    load_bias<N>(w, p, table, bias);
+    const unsigned sides = key_sides<N>(w);
+    __syncthreads();
+    start((int)blockIdx.x / groups, 0);
+    int stage = 0;
+    for (int item = (int)blockIdx.x / groups; item < w.count; item += w.slots, stage ^= w.stages - 1) {
+        nn_cuda_copy_group(q);
+        nn_cuda_copy_wait<0>(q);
+        __syncthreads();
+        if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
+
+        const place at = place_of(w, item);
+        T *own = shared + stage * stage_step + p.local * head_step, *own_q = own + p.first * NN_CUDA_ROW<T, D>;
+        float s[N][4], y[D / 8][4] = {};
+        nn_cuda_tile_scores<T, D, N>(s, own_q, own + TILE);
+        const float2 over = softmax<T, N>(w, p, at, sides, bias, s);
+        nn_cuda_tile_sum<T, D, N>(y, s, own + 2 * TILE);
+        nn_cuda_tile_store<T, D>((T *)out, y, over.x, over.y, own_q, w.size, w.wide, 0, [&](int r) -> int64_t {
+            int64_t token = token_at(w, at, p.first + r);
+            return token < 0 ? -1 : token * channels + p.head * w.size;
+        });
+        if (w.stages == 1) {
+            __syncthreads();
+            if (item + w.slots < w.count) start(item + w.slots, 0);
+        }
+    }
+}
+
+// --- backward --------------------------------------------------------------------------------------------------------
+// The gradient of a head's scores, summed over the windows of the block (tokens, tokens), put together into a row of the
+// workspace: one value for each row of the table.
+__device__ static void fold_table(const windows &w, const part &p, const float *d_scores, float *d_table)
+{
+    int threads = 32 * w.tiles, first = (int)threadIdx.x % threads, reach = w.side - 1;
+
+    for (int e = first; e < w.span * w.span; e += threads) {
+        int down = e / w.span - reach, right = e % w.span - reach; // query minus key
+        float sum = 0;
+        for (int y = down < 0 ? -down : 0; y < w.side && y + down < w.side; y++)
+            for (int x = right < 0 ? -right : 0; x < w.side && x + right < w.side; x++)
+                sum += d_scores[((y + down) * w.side + x + right) * w.tokens + y * w.side + x];
+        d_table[(int64_t)e * w.heads + p.head] = sum;
+    }
+}
+
+// P (16 x 8 N) of this warp as rows of a matrix over all queries and keys.
+template <class T, int N> __device__ static void put_rows(T *matrix, const float (&s)[N][4], float upper, float lower)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, ROWS<N>>;
+    int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+
+    NN_UNROLL
+    for (int n = 0; n < N; n++) {
+        nn_cuda_pair(matrix + g * ROW + 8 * n + 2 * t, s[n][0] * upper, s[n][1] * upper);
+        nn_cuda_pair(matrix + (g + 8) * ROW + 8 * n + 2 * t, s[n][2] * lower, s[n][3] * lower);
+    }
+}
+
+// y (16 x D) = the warp's 16 columns of a matrix, summed over the queries with rows of x.
+template <class T, int D, int N>
+__device__ static void sum_queries(float (&y)[D / 8][4], const T *columns, const T *x, int tiles)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, D>, ACROSS = NN_CUDA_ROW<T, ROWS<N>>;
+
+    NN_UNROLL
+    for (int n = 0; n < D / 8; n++)
+        y[n][0] = y[n][1] = y[n][2] = y[n][3] = 0;
+    NN_UNROLL
+    for (int k = 0; k < ROWS<N> / 16; k++) {
+        if (k >= tiles) break;
+        nn_cuda_a<T> left;
+        nn_cuda_load_a_down(left, columns + 16 * k * ACROSS, ACROSS);
+        NN_UNROLL
+        for (int n = 0; n < D / 8; n += 2) {
+            nn_cuda_b<T> right[2];
+            nn_cuda_load_b_down(right, x + 16 * k * ROW + 8 * n, ROW);
+            nn_cuda_mma(y[n], left, right[0]);
+            nn_cuda_mma(y[n + 1], left, right[1]);
+        }
+    }
+}
+
+template <class T, int D, int N>
+__global__ static void __launch_bounds__(32 * MOST_WARPS)
+    windows_backward(void *d_qkv, float *d_tables, const void *qkv, const void *d_out, const float *table, windows w,
+                     int acc)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, D>, TILE = ROWS<N> * ROW, ACROSS = NN_CUDA_ROW<T, ROWS<N>>;
+    NN_SHARED(T, shared); // stages of heads of (q, k, v, gradient of the output), then heads of (P, dS)
+    const int groups = w.heads / w.group, head_step = 4 * TILE, stage_step = w.group * head_step;
+    const int64_t channels = (int64_t)w.heads * w.size;
+    const part p = part_of(w);
+    const int lane = nn_cuda_lane(), g = lane / 4, t = lane % 4;
+    const T *x = (const T *)qkv + (int)blockIdx.x % groups * w.group * w.size;
+    const T *dy = (const T *)d_out + (int)blockIdx.x % groups * w.group * w.size;
+    T *probabilities = shared + w.stages * stage_step + p.local * 2 * ROWS<N> * ACROSS;
+    T *d_scores = probabilities + ROWS<N> * ACROSS;
+    nn_cuda_copies q;
+    float bias[N][4], d_bias[N][4] = {};
+    auto start = [&](int item, int stage) {
+        place at = place_of(w, item);
+        T *tile = shared + stage * stage_step;
+        for (int k = 0; k < 3; k++)
+            fetch<T, D>(q, w, at, tile + k * TILE, head_step, x + k * channels, 3 * channels);
+        fetch<T, D>(q, w, at, tile + 3 * TILE, head_step, dy, channels);
+    };
+
+    for (int i = (int)threadIdx.x; i < w.stages * stage_step; i += (int)blockDim.x)
+        shared[i] = (T)0.0f;
+    load_bias<N>(w, p, table, bias);
+    const unsigned sides = key_sides<N>(w);
+    __syncthreads();
+    start((int)blockIdx.x / groups, 0);
+    int stage = 0;
+    for (int item = (int)blockIdx.x / groups; item < w.count; item += w.slots, stage ^= w.stages - 1) {
+        nn_cuda_copy_group(q);
+        nn_cuda_copy_wait<0>(q);
+        __syncthreads();
+        if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
+
+        const place at = place_of(w, item);
+        T *own = shared + stage * stage_step + p.local * head_step;
+        T *own_k = own + TILE + p.first * ROW, *own_v = own_k + TILE;
+        float s[N][4], y[D / 8][4] = {};
+        {
+            float dp[N][4], dot[2] = {0, 0};
+            nn_cuda_tile_scores<T, D, N>(s, own + p.first * ROW, own + TILE);
+            const float2 over = softmax<T, N>(w, p, at, sides, bias, s);
+            put_rows<T, N>(probabilities + p.first * ACROSS, s, over.x, over.y);
+            nn_cuda_tile_scores<T, D, N>(dp, own + 3 * TILE + p.first * ROW, own + 2 * TILE);
+            NN_UNROLL
+            for (int n = 0; n < N; n++)
+                NN_UNROLL
+            for (int k = 0; k < 4; k++) {
+                s[n][k] *= k < 2 ? over.x : over.y;
+                dot[k / 2] += s[n][k] * dp[n][k];
+            }
+            dot[0] = nn_cuda_row_sum(dot[0]);
+            dot[1] = nn_cuda_row_sum(dot[1]);
+            NN_UNROLL
+            for (int n = 0; n < N; n++)
+                NN_UNROLL
+            for (int k = 0; k < 4; k++) {
+                s[n][k] *= dp[n][k] - dot[k / 2];
+                d_bias[n][k] += s[n][k];
+            }
+        }
+        put_rows<T, N>(d_scores + p.first * ACROSS, s, 1, 1);
+        nn_cuda_tile_sum<T, D, N>(y, s, own + TILE);
+        __syncthreads();
+
+        // From here on k and v are not read any more: their rows take what is stored.
+        if (d_qkv) {
+            auto token = [&](int r) -> int64_t {
+                int64_t to = token_at(w, at, p.first + r);
+                return to < 0 ? -1 : to * 3 * channels + p.head * w.size;
+            };
+            T *dx = (T *)d_qkv;
+            nn_cuda_tile_store<T, D>(dx, y, w.scale, w.scale, own_k, w.size, w.wide, acc, token);
+            sum_queries<T, D, N>(y, d_scores + p.first, own, w.tiles);
+            nn_cuda_tile_store<T, D>(dx + channels, y, w.scale, w.scale, own_k, w.size, w.wide, acc, token);
+            sum_queries<T, D, N>(y, probabilities + p.first, own + 3 * TILE, w.tiles);
+            nn_cuda_tile_store<T, D>(dx + 2 * channels, y, 1, 1, own_v, w.size, w.wide, acc, token);
+        }
+        if (w.stages == 1) {
+            __syncthreads();
+            if (item + w.slots < w.count) start(item + w.slots, 0);
+        }
+    }
+    if (!d_tables) return;
+    __syncthreads();
+    float *sums = (float *)shared + p.local * w.tokens * w.tokens;
+    NN_UNROLL
+    for (int n = 0; n < N; n++)
+        NN_UNROLL
+    for (int k = 0; k < 4; k++) {
+        int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
+        if (i < w.tokens && j < w.tokens) sums[i * w.tokens + j] = d_bias[n][k];
+    }
+    __syncthreads();
+    fold_table(w, p, sums, d_tables + (int64_t)((int)blockIdx.x / groups) * w.span * w.span * w.heads);
+}
+
+// --- plan time -------------------------------------------------------------------------------------------------------
+typedef void forward_kernel(void *, const void *, const float *, windows);
+typedef void backward_kernel(void *, float *, const void *, const void *, const float *, windows, int);
+
+typedef struct state {
+    windows fwd, bwd;
+    forward_kernel *forward;
+    backward_kernel *backward;
+    size_t forward_bytes, backward_bytes; // of shared memory
+} state;
+
+// The smallest forms that hold the head and the window.
+template <class T, int D, int N> static void choose(state *s, int *rows, int *row, int *across)
+{
+    s->forward = windows_forward<T, D, N>;
+    s->backward = windows_backward<T, D, N>;
+    *rows = ROWS<N>;
+    *row = NN_CUDA_ROW<T, D> * (int)sizeof(T);
+    *across = NN_CUDA_ROW<T, ROWS<N>> * (int)sizeof(T);
+}
+template <class T> static void choose(state *s, int *rows, int *row, int *across)
+{
+    const int size = s->fwd.size, tokens = s->fwd.tokens;
+
+    if (size <= 32 && tokens <= 40)
+        choose<T, 32, 5>(s, rows, row, across);
+    else if (size <= 32 && tokens <= 56)
+        choose<T, 32, 7>(s, rows, row, across);
+    else if (size <= 32)
+        choose<T, 32, 8>(s, rows, row, across);
+    else
+        choose<T, 64, 8>(s, rows, row, across);
+}
+
+// Heads of a block: as many as keep their warps and, with two stages, their shared memory within bounds. Two heads of 32
+// in bf16 are 128 bytes of a token, a whole line.
+static void share(windows *w, size_t tiles_bytes, size_t matrix_bytes, int lines, size_t *bytes)
+{
+    enum { ENOUGH = 100 * 1024 }; // of shared memory: two blocks a multiprocessor of sm_80 or sm_90
+
+    w->group = 1;
+    while (w->heads % (2 * w->group) == 0 && w->group < lines && 2 * w->group * w->tiles <= MOST_WARPS &&
+           (size_t)(2 * w->group) * (2 * tiles_bytes + matrix_bytes) <= ENOUGH)
+        w->group *= 2;
+    w->stages = (size_t)w->group * (2 * tiles_bytes + matrix_bytes) <= ENOUGH ? 2 : 1;
+    w->slots = BLOCKS / (w->heads / w->group);
+    if (w->slots < 1) w->slots = 1;
+    if (w->slots > w->count) w->slots = (int)w->count;
+    *bytes = (size_t)w->group * ((size_t)w->stages * tiles_bytes + matrix_bytes);
+}
+
+static mn_err check(const nn_node *n, const windows *w)
+{
+    if (w->tokens > MOST_TOKENS)
+        return mn_fail(MN_ECONFIG,
+                       "%s: windows of %d x %d tokens; on a GPU a window has at most %d (train it on the CPU, or with "
+                       "a smaller model.window)",
+                       n->path, w->side, w->side, MOST_TOKENS);
+    if (w->size > 64)
+        return mn_fail(MN_ECONFIG,
+                       "%s: windowed heads of %d channels; on a GPU a head has at most 64 (raise model.heads)", n->path,
+                       w->size);
+    return MN_OK;
+}
+
+static mn_err prepare(nn_node *n)
+{
+    const window_attr *a = (const window_attr *)n->attr;
+    windows w = {};
+    int rows, row, across;
+
+    w.tokens = (int)(a->window * a->window);
+    w.side = (int)a->window;
+    w.span = 2 * w.side - 1;
+    w.height = (int)a->height;
+    w.width = (int)a->width;
+    w.shift = (int)a->shift;
+    w.across = w.width / w.side;
+    w.per_map = w.height / w.side * w.across;
+    w.count = (int)n->in[QKV]->shape.d[0] * w.per_map;
+    w.heads = (int)a->heads;
+    w.size = (int)(mn_last(n->out[0]->shape) / a->heads);
+    w.tiles = (w.tokens + 15) / 16;
+    w.wide = w.size % (n->in[QKV]->dtype == MN_BF16 ? 8 : 4) == 0;
+    w.scale = 1 / sqrtf((float)w.size);
+    w.divide = (65536 + w.side - 1) / w.side; // exact for i < 64: the error is below i / 65536
+    MN_TRY(check(n, &w));
+
+    state *s = (state *)mn_calloc(1, sizeof *s);
+    n->state = s;
+    s->fwd = s->bwd = w;
+    if (n->in[QKV]->dtype == MN_BF16)
+        choose<nn_bf16>(s, &rows, &row, &across);
+    else
+        choose<float>(s, &rows, &row, &across);
+    share(&s->fwd, (size_t)(3 * rows * row), 0, 4, &s->forward_bytes);
+    share(&s->bwd, (size_t)(4 * rows * row), (size_t)(2 * rows * across), 2, &s->backward_bytes);
+    if (n->grad_in & 1u << TABLE)
+        n->work_bytes = (size_t)s->bwd.slots * (size_t)(w.span * w.span * w.heads) * sizeof(float);
+    MN_TRY(nn_cuda_check(
+        cudaFuncSetAttribute(s->forward, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)s->forward_bytes),
+        "shared memory of window_attention"));
+    return nn_cuda_check(
+        cudaFuncSetAttribute(s->backward, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)s->backward_bytes),
+        "shared memory of window_attention");
+}
+
+static void release(nn_node *n)
+{
+    free(n->state);
+    n->state = NULL;
+}
+
+// --- calls -----------------------------------------------------------------------------------------------------------
+static unsigned blocks_of(const windows *w)
+{
+    return (unsigned)(w->slots * (w->heads / w->group));
+}
+static unsigned threads_of(const windows *w)
+{
+    return (unsigned)(32 * w->tiles * w->group);
+}
+
+static mn_err forward(const nn_call *c)
+{
+    const state *s = (const state *)c->node->state;
+    forward_kernel *kernel = s->forward;
+    const windows w = s->fwd;
+
+    return NN_LAUNCH(kernel, blocks_of(&w), threads_of(&w), s->forward_bytes, c->stream, c->out[0], c->in[QKV],
+                     (const float *)c->in[TABLE], w);
+}
+
+static mn_err backward(const nn_call *c)
+{
+    const state *s = (const state *)c->node->state;
+    const int64_t entries = mn_count(c->node->in[TABLE]->shape);
+    backward_kernel *kernel = s->backward;
+    const windows w = s->bwd;
+    int none;
+
+    MN_TRY(nn_cuda_no_gradient(c, &none));
+    if (none) return MN_OK;
+    float *tables = c->din[TABLE] ? (float *)c->work : NULL;
+    MN_TRY(NN_LAUNCH(kernel, blocks_of(&w), threads_of(&w), s->backward_bytes, c->stream, c->din[QKV], tables,
+                     c->in[QKV], c->dout[0], (const float *)c->in[TABLE], w, nn_cuda_acc(c, QKV)));
+    if (!tables) return MN_OK;
+    return nn_cuda_add_blocks((float *)c->din[TABLE], tables, w.slots, entries, entries, nn_cuda_acc(c, TABLE),
+                              c->stream);
+}
+
+extern "C" const nn_kernels nn_cuda_window_attention = {forward, backward, prepare, release};
