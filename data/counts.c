@@ -7,19 +7,21 @@
 #include <string.h>
 
 enum { SPLITS = 4, BINS = 20, ATTRS = 40, DECADES = 12 };
+enum { HAS_EXPR, HAS_AU, HAS_VA, HAS_ATTR, HAS_AGE, HAS_GENDER, HAS_IDENTITY, HAS_VIDEO, HAS_AUDIO, HAS };
+static const double UNIT = 1 << 30; // of sums of valence and arousal: integers add up to the same in any order
 
 typedef struct split_counts {
     int64_t records, pictures, videos, sounds, bytes, audio_bytes;
     int64_t expr[DATA_EXPRESSIONS], au_valid[DATA_AUS], au_active[DATA_AUS];
     int64_t va_valid[2], va_bins[2][BINS]; // equal bins over [-1, 1]
-    double va_sum[2], va_squares[2];
+    int64_t va_sum[2], va_squares[2];      // in 1 / UNIT
     int64_t attr_valid[ATTRS], attr_set[ATTRS], identified;
     int64_t ages[DECADES], genders[2]; // the last decade and all after it; female, male
 } split_counts;
 
-struct data_counts {
+struct data_counts { // all int64_t: see data_counts_values
     split_counts split[SPLITS];
-    int has_expr, has_au, has_va, has_attr, has_age, has_gender, has_identity, has_video, has_audio;
+    int64_t has[HAS]; // not 0: there is such a column
 };
 
 data_counts *data_counts_new(void)
@@ -32,86 +34,138 @@ void data_counts_free(data_counts *c)
     free(c);
 }
 
+int64_t *data_counts_values(data_counts *c, int64_t *n)
+{
+    *n = sizeof(*c) / sizeof(int64_t);
+    return (int64_t *)c;
+}
+
+void data_counts_merge(data_counts *c, const data_counts *more)
+{
+    int64_t *to = (int64_t *)c;
+    const int64_t *from = (const int64_t *)more;
+    for (size_t i = 0; i < sizeof(*c) / sizeof(int64_t); i++)
+        to[i] += from[i];
+}
+
 static void add_va(split_counts *k, const float *va)
 {
     for (int i = 0; i < 2; i++) {
         if (!isfinite(va[i])) continue;
-        int bin = (int)floorf((va[i] + 1) * BINS / 2);
+        double v = fmin(fmax((double)va[i], -2), 2); // out of range only in a shard of another program
+        int bin = (int)floor((v + 1) * BINS / 2);
         k->va_valid[i]++;
-        k->va_sum[i] += va[i];
-        k->va_squares[i] += (double)va[i] * va[i];
+        k->va_sum[i] += llround(v * UNIT);
+        k->va_squares[i] += llround(v * v * UNIT);
         k->va_bins[i][bin < 0 ? 0 : bin >= BINS ? BINS - 1 : bin]++;
     }
 }
 
-static void add_record(data_counts *c, const data_index *x, int64_t r, const int split[DATA_TASKS + 1])
+// Splits of a record: per task, and the strictest of them (see data_folder_open).
+static void splits_of(const data_writer_cfg *of, const data_video *v, int split[DATA_TASKS + 1])
 {
-    split_counts *any = &c->split[split[DATA_TASKS]];
-    any->records++;
-    any->pictures += x->offset[r + 1] > x->offset[r];
-    any->bytes += (int64_t)(x->offset[r + 1] - x->offset[r]);
-    if (x->identity && (x->mask[r] & DATA_HAS_IDENTITY)) any->identified++;
-    if (x->attr && (x->mask[r] & DATA_HAS_ATTR))
-        for (int a = 0; a < ATTRS; a++) {
-            any->attr_valid[a]++;
-            any->attr_set[a] += x->attr[r * ATTRS + a] > 0;
-        }
-    if (x->age && x->age[r] >= 0) any->ages[x->age[r] < 10 * DECADES ? (int)(x->age[r] / 10) : DECADES - 1]++;
-    if (x->gender && (x->gender[r] & ~1) == 0) any->genders[x->gender[r]]++;
-    if (x->expr && x->expr[r] >= 0 && x->expr[r] < DATA_EXPRESSIONS) c->split[split[DATA_EXPR]].expr[x->expr[r]]++;
-    if (x->au)
-        for (int a = 0; a < DATA_AUS; a++) {
-            c->split[split[DATA_AU]].au_valid[a] += x->au[r * DATA_AUS + a] >= 0;
-            c->split[split[DATA_AU]].au_active[a] += x->au[r * DATA_AUS + a] > 0;
-        }
-    if (x->va) add_va(&c->split[split[DATA_VA]], x->va + 2 * r);
-}
-
-// Splits of record r: per task, and the strictest of them (see data_folder_open).
-static void splits_of(const data_index *x, int shard_split, int32_t video, int split[DATA_TASKS + 1])
-{
+    int shard_split = data_split_number(of->split);
+    if (shard_split < 0) shard_split = DATA_SPLIT_NONE; // "all": the videos say
     split[DATA_TASKS] = DATA_SPLIT_NONE;
     for (int t = 0; t < DATA_TASKS; t++) {
-        split[t] = video >= 0 ? x->videos[video].split[t] : shard_split;
+        split[t] = v ? v->split[t] : shard_split;
         if (split[t] > split[DATA_TASKS]) split[DATA_TASKS] = split[t];
     }
 }
 
-static void add_audio(data_counts *c, const data_index *x, int shard_split)
+static int is_audio(const data_writer_cfg *of)
 {
-    c->has_audio = 1;
-    for (int64_t r = 0; r < x->n; r++) {
-        int split[DATA_TASKS + 1];
-        splits_of(x, shard_split, x->video ? x->video[r] : -1, split);
-        c->split[split[DATA_TASKS]].sounds += x->offset[r + 1] > x->offset[r];
-        c->split[split[DATA_TASKS]].audio_bytes += (int64_t)(x->offset[r + 1] - x->offset[r]);
+    return strcmp(of->stream, "audio") == 0;
+}
+
+void data_counts_columns(data_counts *c, const data_writer_cfg *of)
+{
+    c->has[HAS_AUDIO] += is_audio(of);
+    if (is_audio(of)) return;
+    c->has[HAS_EXPR] += of->has_expr != 0;
+    c->has[HAS_AU] += of->has_au != 0;
+    c->has[HAS_VA] += of->has_va != 0;
+    c->has[HAS_ATTR] += of->has_attr != 0;
+    c->has[HAS_AGE] += of->has_age != 0;
+    c->has[HAS_GENDER] += of->has_gender != 0;
+    c->has[HAS_IDENTITY] += of->has_identity != 0;
+    c->has[HAS_VIDEO] += of->has_video != 0;
+}
+
+void data_counts_video(data_counts *c, const data_writer_cfg *of, const data_video *v)
+{
+    int split[DATA_TASKS + 1];
+    splits_of(of, v, split);
+    if (!is_audio(of)) c->split[split[DATA_TASKS]].videos++;
+}
+
+static void add_labels(data_counts *c, const data_writer_cfg *of, const data_record *r, const int split[DATA_TASKS + 1])
+{
+    split_counts *any = &c->split[split[DATA_TASKS]];
+    if (of->has_identity && (r->mask & DATA_HAS_IDENTITY)) any->identified++;
+    if (of->has_attr && r->attr && (r->mask & DATA_HAS_ATTR))
+        for (int a = 0; a < ATTRS; a++) {
+            any->attr_valid[a]++;
+            any->attr_set[a] += r->attr[a] > 0;
+        }
+    if (of->has_age && r->age >= 0) any->ages[r->age < 10 * DECADES ? (int)(r->age / 10) : DECADES - 1]++;
+    if (of->has_gender && (r->gender & ~1) == 0) any->genders[r->gender]++;
+    if (of->has_expr && r->expr >= 0 && r->expr < DATA_EXPRESSIONS) c->split[split[DATA_EXPR]].expr[r->expr]++;
+    for (int a = 0; of->has_au && a < DATA_AUS; a++) {
+        c->split[split[DATA_AU]].au_valid[a] += r->au[a] >= 0;
+        c->split[split[DATA_AU]].au_active[a] += r->au[a] > 0;
     }
+    if (of->has_va) add_va(&c->split[split[DATA_VA]], r->va);
+}
+
+void data_counts_record(data_counts *c, const data_writer_cfg *of, const data_video *v, const data_record *r)
+{
+    int split[DATA_TASKS + 1];
+    splits_of(of, v, split);
+    split_counts *any = &c->split[split[DATA_TASKS]];
+    if (is_audio(of)) {
+        any->sounds += r->size > 0;
+        any->audio_bytes += (int64_t)r->size;
+        return;
+    }
+    any->records++;
+    any->pictures += r->size > 0;
+    any->bytes += (int64_t)r->size;
+    add_labels(c, of, r, split);
+}
+
+// The labels of record i, as the writer got them.
+static void labels_at(const data_index *x, int64_t i, data_record *r)
+{
+    *r = (data_record){.size = (size_t)(x->offset[i + 1] - x->offset[i]), .mask = x->mask[i]};
+    if (x->expr) r->expr = x->expr[i];
+    if (x->au) memcpy(r->au, x->au + i * DATA_AUS, sizeof(r->au));
+    if (x->va) memcpy(r->va, x->va + 2 * i, sizeof(r->va));
+    if (x->attr) r->attr = x->attr + i * ATTRS;
+    if (x->age) r->age = x->age[i];
+    if (x->gender) r->gender = x->gender[i];
 }
 
 void data_counts_add(data_counts *c, const data_shard *s)
 {
     const data_index *x = data_shard_index(s);
-    int split[DATA_TASKS + 1], shard_split = data_split_number(data_shard_about(s)->split);
-    if (shard_split < 0) shard_split = DATA_SPLIT_NONE; // "all": the videos say
-    if (strcmp(data_shard_about(s)->stream, "audio") == 0) {
-        add_audio(c, x, shard_split);
-        return;
-    }
-    c->has_expr |= x->expr != NULL;
-    c->has_au |= x->au != NULL;
-    c->has_va |= x->va != NULL;
-    c->has_attr |= x->attr != NULL;
-    c->has_age |= x->age != NULL;
-    c->has_gender |= x->gender != NULL;
-    c->has_identity |= x->identity != NULL;
-    c->has_video |= x->video != NULL;
-    for (int64_t r = 0; r < x->n; r++) {
-        splits_of(x, shard_split, x->video ? x->video[r] : -1, split);
-        add_record(c, x, r, split);
-    }
-    for (int v = 0; v < x->n_videos; v++) {
-        splits_of(x, shard_split, v, split);
-        c->split[split[DATA_TASKS]].videos++;
+    const data_writer_cfg of = {.split = data_shard_about(s)->split,
+                                .stream = data_shard_about(s)->stream,
+                                .has_expr = x->expr != NULL,
+                                .has_au = x->au != NULL,
+                                .has_va = x->va != NULL,
+                                .has_attr = x->attr != NULL,
+                                .has_age = x->age != NULL,
+                                .has_gender = x->gender != NULL,
+                                .has_identity = x->identity != NULL,
+                                .has_video = x->video != NULL};
+    data_counts_columns(c, &of);
+    for (int v = 0; v < x->n_videos; v++)
+        data_counts_video(c, &of, &x->videos[v]);
+    for (int64_t i = 0; i < x->n; i++) {
+        data_record r;
+        labels_at(x, i, &r);
+        data_counts_record(c, &of, x->video && x->video[i] >= 0 ? &x->videos[x->video[i]] : NULL, &r);
     }
 }
 
@@ -132,8 +186,8 @@ static void put(json_t *o, const char *key, json_t *v)
 
 static json_t *va_json(const split_counts *k, int i)
 {
-    double n = (double)k->va_valid[i], mean = n > 0 ? k->va_sum[i] / n : 0;
-    double variance = n > 0 ? k->va_squares[i] / n - mean * mean : 0;
+    double n = (double)k->va_valid[i], mean = n > 0 ? (double)k->va_sum[i] / UNIT / n : 0;
+    double variance = n > 0 ? (double)k->va_squares[i] / UNIT / n - mean * mean : 0;
     json_t *o = json_object();
     put(o, "valid", json_integer(k->va_valid[i]));
     put(o, "mean", json_real(mean));
@@ -148,24 +202,24 @@ static json_t *split_json(const data_counts *c, const split_counts *k)
     put(o, "records", json_integer(k->records));
     put(o, "pictures", json_integer(k->pictures));
     put(o, "bytes", json_integer(k->bytes));
-    if (c->has_video) put(o, "videos", json_integer(k->videos));
-    if (c->has_audio) {
+    if (c->has[HAS_VIDEO]) put(o, "videos", json_integer(k->videos));
+    if (c->has[HAS_AUDIO]) {
         put(o, "sounds", json_integer(k->sounds));
         put(o, "sound_seconds", json_real((double)k->audio_bytes / 32000));
     }
-    if (c->has_identity) put(o, "identified", json_integer(k->identified));
-    if (c->has_expr) put(o, "expr", array(k->expr, DATA_EXPRESSIONS));
-    if (c->has_au) {
+    if (c->has[HAS_IDENTITY]) put(o, "identified", json_integer(k->identified));
+    if (c->has[HAS_EXPR]) put(o, "expr", array(k->expr, DATA_EXPRESSIONS));
+    if (c->has[HAS_AU]) {
         put(o, "au_valid", array(k->au_valid, DATA_AUS));
         put(o, "au_active", array(k->au_active, DATA_AUS));
     }
-    if (c->has_va) {
+    if (c->has[HAS_VA]) {
         put(o, "valence", va_json(k, 0));
         put(o, "arousal", va_json(k, 1));
     }
-    if (c->has_age) put(o, "age_decades", array(k->ages, DECADES));
-    if (c->has_gender) put(o, "gender", array(k->genders, 2));
-    if (c->has_attr) {
+    if (c->has[HAS_AGE]) put(o, "age_decades", array(k->ages, DECADES));
+    if (c->has[HAS_GENDER]) put(o, "gender", array(k->genders, 2));
+    if (c->has[HAS_ATTR]) {
         put(o, "attr_valid", array(k->attr_valid, ATTRS));
         put(o, "attr_set", array(k->attr_set, ATTRS));
     }

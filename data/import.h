@@ -41,12 +41,12 @@ typedef struct data_import_cfg {
     int headers_only;   // 1: look at the header of a picture only, not at all of it
     int jobs;           // shards made at a time by this rank, each by a thread; 0: 1
     double reject_most; // share of pictures or label rows that may be rejected before the import fails; 0: 0.1
-    int dry_run;        // scan and report, write nothing
+    int dry_run; // write nothing: count as the import would, with looks at some pictures whole (data/import/survey.c)
     data_ranks ranks;
 } data_import_cfg;
 
 typedef struct data_import_report {
-    json_t *json; // for --json: counts, rejects by reason, notes, shards; the same on all ranks
+    json_t *json; // for --json: counts, rejects by reason, notes, shards; labels (data/counts.h) on rank 0
 } data_import_report;
 
 // MN_EDATA when too much was rejected (rejects.csv says what), MN_ENOINPUT when a needed file is missing.

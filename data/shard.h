@@ -172,6 +172,7 @@ typedef struct data_writer_cfg {
     int index, count;   // of the shard
     int has_expr, has_au, has_va, has_identity, has_attr, has_votes, has_age, has_gender, has_box, has_original;
     int has_video;
+    struct data_counts *counts; // not NULL: only counts what is added (data/counts.h), makes no file; ended by abort
 } data_writer_cfg;
 MN_MUST_CHECK mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg);
 MN_MUST_CHECK mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row); // its records follow

@@ -1,6 +1,7 @@
 // Writing a shard. HDF5 must know the size of a contiguous dataset when it makes it, and the size of the payload is
 // known at the end: so records go to an unnamed spool file first, and are copied (in the kernel, by reference where the
 // file system can) to where HDF5 has put the payload. The index is kept in memory until then.
+#include "data/counts.h"
 #include "data/file.h"
 #include "data/shard.h"
 #include "data/shard_columns.h"
@@ -35,6 +36,7 @@ struct data_writer {
     char *video_strings; // names and sources, 0-terminated each, until they follow the records' names
     size_t video_string_bytes;
     int64_t open_video; // its records are being added; -1 none
+    data_video counted; // with cfg.counts: that one
 };
 
 void data_writer_name(const data_writer_cfg *cfg, char *name, size_t size)
@@ -131,7 +133,10 @@ mn_err data_writer_open(data_writer **out, const data_writer_cfg *cfg)
         goto out;
     }
     start_columns(w);
-    MN_TRY_OUT(err, open_spool(w));
+    if (cfg->counts)
+        data_counts_columns(cfg->counts, cfg);
+    else
+        MN_TRY_OUT(err, open_spool(w));
     *out = w;
     w = NULL;
 out:
@@ -169,6 +174,13 @@ mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row)
     mn_assert(w->cfg.has_video);
     int64_t i = w->columns.rows[DATA__V_FIRST];
     if (i >= INT32_MAX) return mn_fail(MN_EDATA, "%s: too many videos for one shard", w->path);
+    if (w->cfg.counts) {
+        w->counted = *v;
+        data_counts_video(w->cfg.counts, &w->cfg, v);
+        *row = 0;
+        w->open_video = 0;
+        return MN_OK;
+    }
     keep_video_string(w, v->name);
     keep_video_string(w, v->source);
     memcpy(push(w, DATA__V_SPLIT, 1), v->split, sizeof(v->split));
@@ -250,6 +262,10 @@ static void push_labels(data_writer *w, const data_record *r)
 mn_err data_writer_add(data_writer *w, const data_record *r)
 {
     mn_assert(!w->cfg.has_video || r->video == -1 || r->video == w->open_video); // records follow their video
+    if (w->cfg.counts) {
+        data_counts_record(w->cfg.counts, &w->cfg, r->video < 0 ? NULL : &w->counted, r);
+        return MN_OK;
+    }
     MN_TRY(push_string(w, r->name));
     MN_TRY(spool_payload(w, r->payload, r->size));
     PUSH(w, DATA__OFFSET, uint64_t, w->payload_bytes);
@@ -393,6 +409,7 @@ out:;
 mn_err data_writer_close(data_writer *w)
 {
     if (!w) return MN_OK;
+    mn_assert(!w->cfg.counts);
     mn_err err = write_file(w);
     if (err == MN_OK && mn_fault("shard.rename")) err = mn_fail(MN_EIO, "%s: injected failure of a rename", w->path);
     if (err == MN_OK) err = data_file_publish(w->temporary, w->path);

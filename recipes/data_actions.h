@@ -8,6 +8,7 @@
 #include <jansson.h>
 
 mn_err mien_data_synth(int argc, char **argv);
+mn_err mien_data_import(int argc, char **argv);
 mn_err mien_data_verify(int argc, char **argv);
 mn_err mien_data_info(int argc, char **argv);
 mn_err mien_data_export(int argc, char **argv);

@@ -24,7 +24,11 @@ static void settle_rate(data_media *m)
 
 mn_err data__aw_media_read(data__import *im, const char *path, unsigned want, data_media *m, int *usable)
 {
+    memset(m, 0, sizeof(*m));
+    *usable = 0;
+    if (!data__import_media(im)) return MN_OK;
     mn_err err = data_media_read(path, want, NULL, m);
+    data__import_media_done(im);
     *usable = err == MN_OK;
     if (err == MN_EDATA || err == MN_ERETRY) {
         data__import_reject(im, DATA__REJECT_MEDIA, path, 0, mn_errmsg());
@@ -262,7 +266,13 @@ mn_err data__aw_write_sound(data__import *im, const data__unit *u, data_writer *
     const char *path = s->tree.media[u->item].path;
     data_media m;
     int usable;
+    int64_t skipped = im->sample.media_skipped;
     MN_TRY(data__aw_media_read(im, path, DATA_MEDIA_SOUND, &m, &usable));
+    if (im->sample.media_skipped > skipped) { // in a dry run: as long as the list says
+        m = (data_media){.has_audio = 1, .fps_num = DATA__AW_FPS, .fps_den = 1};
+        m.samples = u->bytes / (int64_t)sizeof(*m.pcm);
+        return add_sound(im, u, &m, w);
+    }
     if (!usable) return MN_OK;
     mn_err err = m.has_audio ? MN_OK : be_silent(im, path, &m);
     if (err == MN_OK) err = add_sound(im, u, &m, w);

@@ -76,6 +76,12 @@ typedef struct data__tally { // all int64_t: summed over ranks as one array
     int64_t rejects[DATA__REASON_COUNT], notes[DATA__NOTE_COUNT];
 } data__tally;
 
+typedef struct data__sample {                   // what a dry run looked at as the import would; all int64_t
+    int64_t pictures, bytes, encoded_bytes, ns; // pictures, the bytes they have and would have, the time they took
+    int64_t damaged;                            // of them, found so only by looking at all of them
+    int64_t media, media_ns, headers, media_skipped;
+} data__sample;
+
 typedef struct data__unit {
     int64_t item;           // the importer's own number
     int64_t records, bytes; // expected
@@ -106,8 +112,11 @@ typedef struct data__import {
     char *scratch; // see data__import_scratch
     size_t scratch_capacity;
     struct data__team *team; // NULL: the driver's own thread
-    data__tally *tally;      // of the list or shard at hand
-    char *listing;           // its lines of rejects.csv
+    int64_t every, turn;     // in a dry run: one of `every` pictures is looked at whole; pictures so far
+    int64_t media;           // media files so far, in a dry run
+    data__sample sample;
+    data__tally *tally; // of the list or shard at hand
+    char *listing;      // its lines of rejects.csv
     size_t listing_size, listing_capacity;
 } data__import;
 
@@ -155,6 +164,9 @@ MN_MUST_CHECK mn_err data__import_picture(data__import *im, int root, const char
 // The same for a picture in memory, which is copied.
 MN_MUST_CHECK mn_err data__import_bytes(data__import *im, const void *bytes, size_t size, const char *file, int64_t row,
                                         data_record *r, int *accepted);
+// Before a media file is decoded. 0: in a dry run, when enough of them were: it is to be told from its list alone.
+int data__import_media(data__import *im);
+void data__import_media_done(data__import *im); // after it, for the estimate of time
 // Memory of this thread for size bytes, valid until the next call: for files that are no pictures yet.
 MN_MUST_CHECK mn_err data__import_scratch(data__import *im, size_t size, void **memory);
 // Whether a face box (x, y, width, height) has a part of the picture at hand in it. 0: it was rejected. One that reaches

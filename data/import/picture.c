@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #define FILE_MOST ((int64_t)256 << 20)
@@ -88,6 +89,67 @@ static void note_kind(data__import *im, const data_image_info *info)
     if (info->orientation > 1) data__import_note(im, DATA__NOTE_ROTATED, 1);
 }
 
+// Dry runs
+
+enum { HEAD = 64 << 10, MEDIA = 32 }; // bytes of a file in which its header is; media files of a shard
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+// 1: the next picture is looked at as the import does.
+static int whole(data__import *im)
+{
+    return !im->cfg->dry_run || im->turn++ % im->every == 0;
+}
+
+int data__import_media(data__import *im)
+{
+    if (!im->cfg->dry_run) return 1;
+    if (im->media >= MEDIA) {
+        im->sample.media_skipped++;
+        return 0;
+    }
+    im->media++;
+    im->sample.media++;
+    im->sample.media_ns -= now_ns();
+    return 1;
+}
+
+void data__import_media_done(data__import *im)
+{
+    if (im->cfg->dry_run) im->sample.media_ns += now_ns();
+}
+
+// Of a picture that is not looked at whole: its header, from the first `have` of its `size` bytes.
+static mn_err take_header(data__import *im, size_t have, size_t size, data_record *r, data_image_info *info)
+{
+    int most = im->cfg->size;
+    MN_TRY(data_image_probe(im->coder, im->file, have, info));
+    r->payload = im->file;
+    r->size = size;
+    r->codec = (uint8_t)info->codec;
+    im->width = info->width;
+    im->height = info->height;
+    im->sample.headers++;
+    if (most && (info->width > most || info->height > most)) data__import_note(im, DATA__NOTE_ENCODED, 1);
+    return MN_OK;
+}
+
+static void sample(data__import *im, int64_t began, size_t size, mn_err err, const data_record *r)
+{
+    if (!im->cfg->dry_run) return;
+    im->sample.ns += now_ns() - began;
+    im->sample.pictures++;
+    im->sample.damaged += err == MN_EDATA && data_coder_fault(im->coder) == DATA_IMAGE_DAMAGED;
+    if (err != MN_OK) return;
+    im->sample.bytes += (int64_t)size;
+    im->sample.encoded_bytes += (int64_t)r->size;
+}
+
 // Fills r from the file's bytes; MN_EDATA: the coder's fault says why not.
 static mn_err take(data__import *im, size_t size, data_record *r, data_image_info *info)
 {
@@ -109,12 +171,19 @@ static mn_err take(data__import *im, size_t size, data_record *r, data_image_inf
     return smaller ? MN_OK : encode(im, r);
 }
 
-// Makes what is in im->file the record's payload, or rejects it.
-static mn_err take_or_reject(data__import *im, size_t size, const char *file, int64_t row, data_record *r,
-                             int *accepted)
+// Makes what is in im->file (have < size: the beginning of it) the record's payload, or rejects it. began: when reading
+// it did, 0 when only its header is to be looked at.
+static mn_err take_or_reject(data__import *im, size_t have, size_t size, int64_t began, const char *file, int64_t row,
+                             data_record *r, int *accepted)
 {
     data_image_info info;
-    mn_err err = take(im, size, r, &info);
+    mn_err err;
+    if (began) {
+        err = take(im, size, r, &info);
+        sample(im, began, size, err, r);
+    } else {
+        err = take_header(im, have, size, r, &info);
+    }
     *accepted = err == MN_OK;
     if (err == MN_EDATA) {
         data__import_reject(im, picture_reason(data_coder_fault(im->coder)), file, row, mn_errmsg());
@@ -128,17 +197,30 @@ static mn_err take_or_reject(data__import *im, size_t size, const char *file, in
 mn_err data__import_bytes(data__import *im, const void *bytes, size_t size, const char *file, int64_t row,
                           data_record *r, int *accepted)
 {
+    int64_t began = whole(im) ? now_ns() : 0;
     *accepted = 0;
     MN_TRY(make_room(&im->file, &im->file_capacity, file, size));
     memcpy(im->file, bytes, size);
-    return take_or_reject(im, size, file, row, r, accepted);
+    return take_or_reject(im, size, size, began, file, row, r, accepted);
+}
+
+// The file, or the beginning of it when that is enough to know what kind of picture it is.
+static mn_err read_picture(data__import *im, int fd, const char *name, int64_t size, int all, size_t *have)
+{
+    data_image_info info;
+    *have = all || size < HEAD ? (size_t)size : HEAD;
+    MN_TRY(read_file(im, fd, name, (int64_t)*have));
+    if (*have == (size_t)size || data_image_probe(im->coder, im->file, *have, &info) == MN_OK) return MN_OK;
+    *have = (size_t)size; // the header may be longer
+    return read_file(im, fd, name, size);
 }
 
 mn_err data__import_picture(data__import *im, int root, const char *name, const char *file, int64_t row, data_record *r,
                             int *accepted)
 {
+    int64_t began = whole(im) ? now_ns() : 0, size = 0;
+    size_t have;
     int fd = -1;
-    int64_t size = 0;
     *accepted = 0;
     mn_err err = data_file_open_beneath(&fd, root, name, &size);
     if (err != MN_OK) {
@@ -150,14 +232,14 @@ mn_err data__import_picture(data__import *im, int root, const char *name, const 
         data__import_reject(im, size ? DATA__REJECT_LARGE : DATA__REJECT_EMPTY, file, row, "");
         return MN_OK;
     }
-    err = read_file(im, fd, name, size);
+    err = read_picture(im, fd, name, size, began != 0, &have);
     (void)close(fd);
     if (err == MN_EDATA) { // it became shorter meanwhile
         data__import_reject(im, DATA__REJECT_DAMAGED, file, row, mn_errmsg());
         return MN_OK;
     }
     if (err != MN_OK) return mn_while(err, "importing %s", file);
-    return take_or_reject(im, (size_t)size, file, row, r, accepted);
+    return take_or_reject(im, have, (size_t)size, began, file, row, r, accepted);
 }
 
 int data__import_box(data__import *im, const float box[4], const char *file, int64_t row)

@@ -2,6 +2,7 @@
 #include "data/import/run.h"
 
 #include "data/shard_manifest.h"
+#include "nn/base/clock.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -139,13 +140,51 @@ static json_t *plan_json(const data__job *j)
     return list;
 }
 
+// What the manifest counted.
+static mn_err add_labels(const data__job *j, json_t *report)
+{
+    data__manifest m;
+    MN_TRY(data__manifest_read(j->im.cfg->out, &m));
+    put(report, "labels", json_deep_copy(json_object_get(m.root, "labels")));
+    data__manifest_free(&m);
+    return MN_OK;
+}
+
 static mn_err finished_report(const data__job *j, json_t **out)
 {
     data__manifest m;
     MN_TRY(data__manifest_read(j->im.cfg->out, &m));
     *out = json_deep_copy(json_object_get(m.root, "import"));
+    put(*out, "labels", json_deep_copy(json_object_get(m.root, "labels")));
     put(*out, "repeated", json_true());
     data__manifest_free(&m);
+    return MN_OK;
+}
+
+// Totals of all ranks.
+static mn_err sum_tally(data__job *j, data__tally *total)
+{
+    *total = j->done;
+    if (rank_of(j) == 0) data__tally_add(total, &j->scan); // every rank has read the same lists
+    return sum(j, (int64_t *)total, sizeof(*total) / sizeof(int64_t));
+}
+
+static mn_err survey(data__job *j, json_t **report)
+{
+    data__tally total;
+    int64_t n, makers = data__job_threads(j, j->n_shards), *counts;
+    j->every = data__survey_every(j);
+    j->counts = data_counts_new();
+    MN_TRY(data__import_end_share(&j->im, data__shards_make(j)));
+    MN_TRY(sum_tally(j, &total));
+    MN_TRY(sum(j, (int64_t *)&j->sample, sizeof(j->sample) / sizeof(int64_t)));
+    counts = data_counts_values(j->counts, &n);
+    MN_TRY(sum(j, counts, n));
+    MN_TRY(sum(j, &makers, 1));
+    *report = data__survey_json(j, &total, &j->sample, j->counts, (int)makers);
+    put(*report, "makers", json_integer(makers));
+    json_t *examples = json_string(j->examples ? j->examples : ""); // NULL: a name that is not UTF-8
+    if (examples) put(*report, "first_rejects", examples);
     return MN_OK;
 }
 
@@ -160,19 +199,21 @@ static mn_err work(data__job *j, json_t **report)
         return MN_OK;
     }
     MN_TRY(data__import_end_share(&j->im, data__shards_make(j)));
-    data__tally total = j->done;
-    if (rank_of(j) == 0) data__tally_add(&total, &j->scan); // every rank has read the same lists
+    data__tally total;
     int64_t mine[2] = {j->reused, j->n_mine};
-    MN_TRY(sum(j, (int64_t *)&total, sizeof(total) / sizeof(int64_t)));
+    MN_TRY(sum_tally(j, &total));
     MN_TRY(sum(j, mine, 2));
     *report = data__import_json(j, &total);
     put(*report, "shards_kept", json_integer(mine[0]));
-    return agree(j, rank_of(j) == 0 ? data__output_finish(j, &total) : MN_OK);
+    put(*report, "seconds", json_real(mn_seconds() - j->began));
+    MN_TRY(agree(j, rank_of(j) == 0 ? data__output_finish(j, &total) : MN_OK));
+    return rank_of(j) == 0 ? add_labels(j, *report) : MN_OK;
 }
 
 static mn_err start(data__job *j, const data_import_cfg *cfg)
 {
     j->lock = -1;
+    j->began = mn_seconds();
     j->im.cfg = cfg;
     j->im.tally = &j->scan;
     j->im.source = XXH3_createState();
@@ -197,6 +238,8 @@ static void end(data__job *j)
     free(im->listing);
     free(j->scan_listing);
     free(j->options);
+    free(j->examples);
+    data_counts_free(j->counts);
     free(j->files);
 }
 
@@ -208,7 +251,7 @@ mn_err data_import(const data_import_cfg *cfg, data_import_report *report)
     if (err == MN_OK) err = plan(&j);
     err = agree(&j, err);
     if (err == MN_OK && cfg->dry_run)
-        o = data__import_json(&j, &j.scan);
+        err = survey(&j, &o);
     else if (err == MN_OK)
         err = work(&j, &o);
     if (o) {

@@ -2,6 +2,7 @@
 #ifndef DATA_IMPORT_RUN_H
 #define DATA_IMPORT_RUN_H
 
+#include "data/counts.h"
 #include "data/import/importer.h"
 
 #define DATA__SHARD_NAME 256
@@ -16,7 +17,13 @@ typedef struct data__job { // one import
     char *scan_listing;
     int n_shards;
     int64_t n_mine, reused;
-    struct data__team *team;         // that makes the shards of this rank
+    double began;
+    struct data__team *team; // that makes the shards of this rank
+    int64_t every;           // see data__import
+    data__sample sample;     // of a dry run, on this rank
+    data_counts *counts;
+    char *examples; // lines of what was rejected first
+    int n_examples;
     char (*files)[DATA__SHARD_NAME]; // names of all shards, in the manifest's order
 } data__job;
 
@@ -33,6 +40,14 @@ json_t *data__import_json(const data__job *j,
 MN_MUST_CHECK mn_err data__shards_make(data__job *j);
 data_writer_cfg data__shard_cfg(const data__job *j, const data__group *g, int k);
 int data__job_threads(const data__job *j, int tasks); // how many work on so many shards
+
+// survey.c: dry runs.
+int64_t data__survey_every(const data__job *j);
+void data__sample_add(data__sample *to, const data__sample *more);
+int64_t data__space_free(const char *dir); // bytes, where dir is or would be; -1: not known
+// makers: threads of all ranks.
+json_t *data__survey_json(const data__job *j, const data__tally *t, const data__sample *s, const data_counts *counts,
+                          int makers);
 
 // plan_file.c: MN_ECREATE when the folder holds shards of an unfinished import that differs from this one, with what
 // differs. Written before the first shard, gone with the other files of work in progress at the end.

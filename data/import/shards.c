@@ -13,7 +13,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { REPORT_S = 30, LOOK_NS = 200000000, MESSAGE = 1024 };
+enum { REPORT_S = 30, LOOK_NS = 200000000, MESSAGE = 1024, EXAMPLES = 10 };
 
 typedef struct task { // one shard of this rank
     const data__group *group;
@@ -132,10 +132,49 @@ static mn_err make_shard(data__job *j, data__import *im, const task *k, data__ta
     return data_writer_close(w);
 }
 
+// The first lines of a listing, for the report of a dry run.
+static void keep_examples(data__job *j, const data__import *im)
+{
+    const char *p = im->listing_size ? im->listing : "";
+    for (const char *end; j->n_examples < EXAMPLES && (end = strchr(p, '\n')); p = end + 1, j->n_examples++) {
+        char *longer = mn_sprintf("%s%.*s\n", j->examples ? j->examples : "", (int)(end - p), p);
+        free(j->examples);
+        j->examples = longer;
+    }
+}
+
+// In a dry run: the records of a shard, counted.
+static mn_err count_shard(data__team *t, data__import *im, const task *k)
+{
+    data__job *j = t->job;
+    data_counts *counts = data_counts_new();
+    data_writer_cfg cfg = data__shard_cfg(j, k->group, k->k);
+    data__tally tally = {0};
+    data_writer *w = NULL;
+    im->tally = &tally;
+    im->listing_size = 0;
+    im->every = j->every;
+    im->turn = im->media = 0;
+    im->sample = (data__sample){0};
+    cfg.counts = counts;
+    mn_err err = data_writer_open(&w, &cfg);
+    if (err == MN_OK) err = write_units(j, im, k, w);
+    data_writer_abort(w);
+    (void)pthread_mutex_lock(&t->lock);
+    data__tally_add(&j->done, &tally);
+    data__sample_add(&j->sample, &im->sample);
+    data_counts_merge(j->counts, counts);
+    keep_examples(j, im);
+    (void)pthread_mutex_unlock(&t->lock);
+    data_counts_free(counts);
+    return err;
+}
+
 static mn_err do_task(data__team *t, data__import *im, const task *k)
 {
     data__job *j = t->job;
     data__tally tally;
+    if (j->im.cfg->dry_run) return count_shard(t, im, k);
     int kept = is_done(j, k->file, &tally);
     if (kept)
         (void)atomic_fetch_add(&t->written, k->end - k->begin);

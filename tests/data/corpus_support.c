@@ -6,6 +6,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 corpus corpus_new(const char *kind)
 {
@@ -23,14 +24,30 @@ data_synth_cfg corpus_config(const corpus *p, const char *kind)
         .out = p->corpora, .kinds = kind, .seed = 11, .videos = 8, .frames = 40, .images = 60, .size = 48};
 }
 
+// A dry run counts what the import then counts, and makes nothing.
+static void same_counts(const char *out, const json_t *dry, const json_t *real)
+{
+    static const char *const key[] = {"records", "pictures", "bytes", "rows", "rejected", "rejects", "notes", "labels"};
+    cr_assert(json_is_true(json_object_get(json_object_get(dry, "looked_at"), "exact")));
+    for (size_t i = 0; i < sizeof(key) / sizeof(key[0]); i++)
+        cr_assert(json_equal(json_object_get(dry, key[i]), json_object_get(real, key[i])), "%s: %s differs", out,
+                  key[i]);
+}
+
 corpus corpus_import(const char *kind, json_t **report)
 {
     corpus p = corpus_new(kind);
     data_synth_cfg synth = corpus_config(&p, kind);
     must(data_synth(&synth, NULL));
     data_import_cfg cfg = {.kind = kind, .src = p.src, .out = p.out};
-    data_import_report r;
+    data_import_report r, dry;
+    cfg.dry_run = 1;
+    must(data_import(&cfg, &dry));
+    cr_assert(access(p.out, F_OK) != 0);
+    cfg.dry_run = 0;
     must(data_import(&cfg, &r));
+    same_counts(p.out, dry.json, r.json);
+    data_import_report_free(&dry);
     *report = r.json;
     json_t *verified;
     must(data_verify(&(data_verify_cfg){.path = p.out, .jobs = 1, .decode = 1}, &verified));

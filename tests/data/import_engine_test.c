@@ -315,3 +315,57 @@ Test(import_engine, encoding_anew_is_recorded)
     cr_assert(bytes[1] < 0.6 * bytes[0] && bytes[2] > bytes[1], "%g %g %g", bytes[0], bytes[1], bytes[2]);
     support_remove(p.top);
 }
+
+// More pictures than are looked at whole; every 1000th is cut off, which only a whole look finds.
+Test(import_engine, a_dry_run_of_many_says_what_it_did_not_see, .timeout = 60)
+{
+    enum { MANY = 20000, CUT_EVERY = 1000 };
+    place p = {.top = support_folder()};
+    char name[700], whole[640], cut[640];
+    const uint8_t *bytes;
+    uint8_t rgb[16 * 16 * 3] = {0};
+    size_t size;
+    data_coder *c;
+    data_import_report r, dry;
+    snprintf(p.src, sizeof(p.src), "%s/src", p.top);
+    snprintf(p.out, sizeof(p.out), "%s/shards", p.top);
+    snprintf(whole, sizeof(whole), "%s/whole", p.top);
+    snprintf(cut, sizeof(cut), "%s/cut", p.top);
+    cr_assert(mkdir(p.src, 0777) == 0);
+    mn_log_level(MN_WARN);
+    must(data_coder_open(&c));
+    must(data_jpeg_encode(c, rgb, 16, 16, 90, 0, &bytes, &size));
+    support_write(whole, bytes, size);
+    support_write(cut, bytes, size - 8);
+    data_coder_close(c);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(name, sizeof(name), "%s/%05d.jpg", p.src, i);
+        cr_assert(link(i % CUT_EVERY == 0 ? cut : whole, name) == 0);
+    }
+    data_import_cfg cfg = {.kind = "folder", .src = p.src, .out = p.out, .dry_run = 1, .jobs = 2};
+    must(data_import(&cfg, &dry));
+    cr_assert(access(p.out, F_OK) != 0);
+    const json_t *looked = json_object_get(dry.json, "looked_at"), *disk = json_object_get(dry.json, "disk");
+    int64_t damaged = json_integer_value(json_object_get(looked, "damaged"));
+    int64_t expected = json_integer_value(json_object_get(looked, "damaged_expected"));
+    cr_assert(json_integer_value(json_object_get(looked, "pictures_whole")) == MANY / 2);
+    cr_assert(json_is_false(json_object_get(looked, "exact")));
+    cr_assert(damaged > 0 && count(&dry, "rejected") == damaged && expected > damaged);
+    cr_assert(json_real_value(json_object_get(dry.json, "seconds_expected")) > 0);
+    cr_assert(strstr(json_string_value(json_object_get(dry.json, "first_rejects")), "damaged or cut off,00000.jpg"));
+    cfg.dry_run = 0;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, "records") == MANY - MANY / CUT_EVERY);
+    cr_assert(count(&dry, "records") == MANY - damaged && count(&dry, "records") > count(&r, "records") - 1);
+    data_folder *f;
+    must(data_folder_open(&f, p.out, NULL, 0, "image"));
+    int64_t needed = json_integer_value(json_object_get(disk, "needed_bytes")), written = 0;
+    for (int k = 0; k < data_folder_shards(f); k++)
+        written += (int64_t)data_shard_about(data_folder_shard(f, k))->file_bytes;
+    cr_assert(needed >= written && needed < 3 * written, "%lld needed, %lld written", (long long)needed,
+              (long long)written);
+    data_folder_close(f);
+    data_import_report_free(&r);
+    data_import_report_free(&dry);
+    support_remove(p.top);
+}
