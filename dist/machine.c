@@ -53,11 +53,12 @@ const char *dist_machine_features(char *text, size_t size)
     return text;
 }
 
-void dist_machine_text(char *text, size_t size)
+void dist_machine_text(const char *device, char *text, size_t size)
 {
     char features[128], onednn[32];
-    snprintf(text, size, "%s, %d threads, oneDNN %s, %s", dist_machine_features(features, sizeof features),
-             omp_get_max_threads(), nn_onednn_version(onednn, sizeof onednn), dist_library());
+    snprintf(text, size, "%s, %d threads, oneDNN %s, %s%s%s", dist_machine_features(features, sizeof features),
+             omp_get_max_threads(), nn_onednn_version(onednn, sizeof onednn), dist_library(), *device ? ", " : "",
+             device);
     // It goes into JSON between quotes.
     for (char *c = text; *c; c++)
         if (*c == '"' || *c == '\\' || (unsigned char)*c < ' ') *c = '_';

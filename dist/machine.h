@@ -5,8 +5,8 @@
 
 #include "dist/comm.h"
 
-// "avx512f avx512_bf16, 2 threads, oneDNN 2.6.3, Open MPI 4.1.4" into text.
-void dist_machine_text(char *text, size_t size);
+// "avx512f avx512_bf16, 2 threads, oneDNN 2.6.3, Open MPI 4.1.4" into text, and the text of the device if it is not "".
+void dist_machine_text(const char *device, char *text, size_t size);
 // The same and host, processor, cores, ranks as one JSON object; returns text.
 const char *dist_machine_json(const dist_comm *c, char *text, size_t size);
 // The vector extensions that our kernels use and this processor has, strongest last; returns text.

@@ -119,13 +119,14 @@ static mn_err build_graphs(loop *l)
 static mn_err handshake(loop *l)
 {
     char machine[256];
-    dist_machine_text(machine, sizeof machine);
+    dist_machine_text(l->device->text, machine, sizeof machine);
     dist_fact facts[] = {dist_fact_hex("binary", l->cfg->binary),
                          dist_fact_hex("recipe", l->cfg->recipe_digest),
                          dist_fact_hex("options", l->cfg->options_digest),
                          dist_fact_hex("plan", nn_graph_hash(l->graph)),
                          dist_fact_hex("training data", l->task->train->digest),
                          dist_fact_hex("evaluation data", l->task->eval ? l->task->eval->digest : 0),
+                         dist_fact_text("device", l->device->name),
                          dist_fact_text("precision", mn_dtype_name(l->cfg->dtype)),
                          dist_fact_text("libraries", machine)};
     return dist_handshake(l->comm, facts, sizeof facts / sizeof *facts);
@@ -186,7 +187,7 @@ static mn_err restore(loop *l, const char *path)
     MN_TRY(check_recipe(l, path, l->state.recipe));
     MN_TRY(check_data(l, path, l->state.trained));
     MN_TRY(dist_ckpt_load(path, l->params, l->optim, &l->state));
-    dist_machine_text(machine, sizeof machine);
+    dist_machine_text(l->device->text, machine, sizeof machine);
     if (lead(l)) {
         mn_info("resuming from %s: step %lld, epoch %lld, sample %lld", path, (long long)l->state.step,
                 (long long)l->state.data.epoch, (long long)l->state.data.position);
@@ -225,7 +226,7 @@ static mn_err restore_or_init(loop *l)
     l->state.recipe = l->cfg->recipe_digest;
     l->state.trained = l->task->train->digest;
     l->state.world = dist_world(l->comm);
-    dist_machine_text(l->state.machine, sizeof l->state.machine);
+    dist_machine_text(l->device->text, l->state.machine, sizeof l->state.machine);
     l->saved_step = l->landed = l->state.step;
     return MN_OK;
 }
@@ -279,6 +280,7 @@ static mn_err tell_start(loop *l)
     int ranks = dist_world(l->comm);
     if (lead(l)) {
         fputs(l->cfg->recipe_text, stderr);
+        if (!l->device->on_host) mn_info("%s: on %s", l->cfg->run, l->device->text);
         mn_info("%s: %s, %lld parameters, plan %.0f MiB, batch %lld on %d rank%s, %lld steps (%lld an epoch)",
                 l->cfg->run, l->task->name, (long long)nn_params_elements(l->params),
                 (double)nn_graph_bytes(l->graph) / 1048576.0, (long long)l->cfg->batch, ranks, ranks == 1 ? "" : "s",

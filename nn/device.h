@@ -42,6 +42,8 @@ enum { NN_ADAMW_CHUNK = 8192 };
 
 struct nn_device {
     const char *name; // "cpu", "cuda"
+    const char *id;   // of the GPU on its host: "0000:1b:00.0"; CPU: ""
+    const char *text; // what a result depends on: "NVIDIA H100 80GB HBM3, CUDA 13.0, ..."; CPU: ""
     void *state;      // of the module
     void *stream;     // that kernels are given (nn_call.stream)
     int on_host;      // its memory is the program's memory, and work is done at once

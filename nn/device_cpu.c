@@ -53,6 +53,8 @@ static mn_err narrow(const nn_device *d, mn_bf16 *to, const float *from, int64_t
 }
 
 static const nn_device cpu = {.name = "cpu",
+                              .id = "",
+                              .text = "",
                               .on_host = 1,
                               .alloc = alloc,
                               .release = release,

@@ -63,11 +63,23 @@ mn_err nn_cuda_module_open(const nn_cuda_api **out)
     return MN_OK;
 }
 
-mn_err nn_device_cuda_open(const nn_device **out, int index)
+int nn_cuda_module_present(void)
+{
+    char *path = module_path();
+    int present = access(path, R_OK) == 0;
+    free(path);
+    return present;
+}
+
+mn_err nn_device_cuda_open(const nn_device **out, int local_rank)
 {
     const nn_cuda_api *api;
-    MN_TRY(nn_cuda_module_open(&api));
-    return api->open(out, index, ops);
+    nn_cuda_info *info = mn_calloc(1, sizeof *info);
+    mn_err err = nn_cuda_module_open(&api);
+    if (err == MN_OK) err = api->info(info);
+    if (err == MN_OK) err = api->open(out, info->devices == 1 ? 0 : local_rank, ops);
+    free(info);
+    return err;
 }
 
 void nn_device_cuda_close(const nn_device *d)

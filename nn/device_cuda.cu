@@ -33,6 +33,7 @@ typedef struct cuda_device {
     const nn_op *const *ops; // of the program, in the order of nn/ops.def
     cudaStream_t compute, ahead;
     cudaEvent_t copied, taken; // the batch is in its slot; the slot is free again
+    char id[32], text[256];
 } cuda_device;
 
 struct nn_recording {
@@ -245,6 +246,20 @@ static mn_err make_streams(cuda_device *v)
     return nn_cuda_check(cudaEventCreateWithFlags(&v->taken, cudaEventDisableTiming), "making an event");
 }
 
+static void name_device(cuda_device *v)
+{
+    cudaDeviceProp p;
+    int runtime = 0;
+    char cublaslt[32];
+    memset(&p, 0, sizeof p);
+    (void)cudaRuntimeGetVersion(&runtime);
+    (void)cudaGetDeviceProperties(&p, v->index);
+    (void)cudaDeviceGetPCIBusId(v->id, sizeof v->id, v->index);
+    nn_cuda_gemm_version(cublaslt, sizeof cublaslt);
+    snprintf(v->text, sizeof v->text, "%.127s, CUDA %d.%d, cuBLASLt %s", p.name, runtime / 1000, runtime % 1000 / 10,
+             cublaslt);
+}
+
 static mn_err open_device(const nn_device **out, int index, const nn_op *const *ops)
 {
     int n;
@@ -255,7 +270,10 @@ static mn_err open_device(const nn_device **out, int index, const nn_op *const *
     v->index = index;
     v->ops = ops;
     mn_err err = make_streams(v);
+    name_device(v);
     v->device = (nn_device){.name = "cuda",
+                            .id = v->id,
+                            .text = v->text,
                             .state = v,
                             .stream = v->compute,
                             .on_host = 0,

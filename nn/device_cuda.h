@@ -36,8 +36,10 @@ typedef struct nn_cuda_api {
 
 // The module's table; MN_EDEVICE with one line of what is missing.
 MN_MUST_CHECK mn_err nn_cuda_module_open(const nn_cuda_api **out);
-// Device number `index` of those that CUDA_VISIBLE_DEVICES leaves.
-MN_MUST_CHECK mn_err nn_device_cuda_open(const nn_device **out, int index);
+// The GPU of the rank of that number on its host: the one of the same number among those that CUDA_VISIBLE_DEVICES
+// leaves, or the only one, where the launcher shows each rank its own.
+MN_MUST_CHECK mn_err nn_device_cuda_open(const nn_device **out, int local_rank);
+int nn_cuda_module_present(void);              // without opening it
 void nn_device_cuda_close(const nn_device *d); // NULL is fine
 
 #endif

@@ -22,13 +22,16 @@ static int64_t step_of(const char *path)
 static mn_err build(mien_inference *m, const data_set *set, int64_t rows)
 {
     mien_job *j = m->job;
-    nn_graph_cfg cfg = {
-        .mode = NN_EVAL, .dtype = j->common.precision == MIEN_BF16 ? MN_BF16 : MN_F32, .seed = j->common.seed};
+    nn_graph_cfg cfg = {.mode = NN_EVAL,
+                        .dtype = j->common.precision == MIEN_BF16 ? MN_BF16 : MN_F32,
+                        .seed = j->common.seed,
+                        .device = j->device};
     m->params = nn_params_new(j->common.seed);
     m->graph = nn_graph_new(m->params, &cfg);
     j->task->build(j, m->graph, set, rows);
     if (j->comm && !j->alone) nn_graph_set_sum(m->graph, dist_host_sum, j->comm);
-    MN_TRY(nn_params_layout(m->params, m->graph, &(nn_layout_cfg){.dtype = cfg.dtype, .forward_only = 1}));
+    MN_TRY(nn_params_layout(m->params, m->graph,
+                            &(nn_layout_cfg){.device = j->device, .dtype = cfg.dtype, .forward_only = 1}));
     return nn_graph_plan(m->graph, NULL);
 }
 

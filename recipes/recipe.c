@@ -9,6 +9,7 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "nn/weights.h"
+#include "recipes/device.h"
 #include "recipes/score.h"
 #include "recipes/version.h"
 
@@ -143,9 +144,6 @@ static mn_err check_common(mien_job *j)
                               (long long)c->milestones.n, NN_MILESTONES);
     if (*c->eval_split && data_split_number(c->eval_split) <= DATA_SPLIT_NONE)
         return mn_recipe_fail(j->recipe, "eval.split", "'%s' is none of train, validation, test", c->eval_split);
-    if (c->device == MIEN_CUDA)
-        return mn_fail(MN_EDEVICE, "%s: device: cuda, but this build has no CUDA module; use device: auto or cpu",
-                       j->path);
     if (c->warmup_lr > c->lr)
         return mn_recipe_fail(j->recipe, "schedule.warmup_lr", "%g is above optim.lr %g", c->warmup_lr, c->lr);
     return MN_OK;
@@ -182,6 +180,7 @@ mn_err mien_job_open(mien_job **out, dist_comm *comm, const char *path, const ch
     mn_err err = resolve(j, overrides, n);
     if (err == MN_OK) dist_watchdog_limit(dist_watchdog_of(comm), DIST_PHASE_INIT, j->common.init_deadline);
     if (err == MN_OK) err = use_threads(j);
+    if (err == MN_OK) err = mien_device_open(comm, j->common.device, &j->device);
     if (err != MN_OK)
         mien_job_close(j);
     else
@@ -195,6 +194,7 @@ void mien_job_close(mien_job *j)
     if (j->conf && j->task->close) j->task->close(j);
     mien_score_close(j->score);
     mn_recipe_free(j->recipe);
+    mien_device_close(j->device);
     free(j->conf);
     free(j);
 }
@@ -337,6 +337,7 @@ mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
                             .options_digest = mn_recipe_digest(j->recipe, MN_LOCAL),
                             .binary = mien_binary_digest(),
                             .seed = c->seed,
+                            .device = j->device,
                             .dtype = c->precision == MIEN_BF16 ? MN_BF16 : MN_F32,
                             .steps = c->steps,
                             .epochs = c->epochs,

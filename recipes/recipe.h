@@ -11,6 +11,7 @@
 
 #include "dist/train.h"
 #include "nn/base/schema.h"
+#include "nn/device.h"
 
 typedef struct mien_part { // one entry of data:
     const char *set, *split;
@@ -108,6 +109,7 @@ struct mien_job {
     int64_t score_videos;     // that its samples come from, for intervals; set by the task
     struct mien_score *score; // of the task, while a set is scored (score.h)
     dist_comm *comm;
+    const nn_device *device; // that the networks of the job are on
     const char *path;
     int training;      // it is that of mien train: the run's folder is there and may be written to
     int alone;         // its batches are this rank's own: nothing in the network is summed over ranks

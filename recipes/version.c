@@ -3,6 +3,7 @@
 #include "data/shard.h"
 #include "dist/comm.h"
 #include "nn/base/err.h"
+#include "nn/device_cuda.h"
 #include "nn/onednn.h"
 
 #include <fcntl.h>
@@ -24,7 +25,7 @@ int mien_print_version(void)
 #endif
     printf("mien %s\n", MIEN_VERSION);
     printf("compiler  %s, %s build\n", __VERSION__, kind);
-    printf("devices   cpu\n");
+    printf("devices   cpu%s\n", nn_cuda_module_present() ? ", cuda (mien_cuda.so is there; mien doctor tries it)" : "");
     printf("libraries oneDNN %s, %s, HDF5 %s\n", nn_onednn_version(onednn, sizeof onednn), dist_library(),
            data_hdf5_version(hdf5, sizeof hdf5, &safe));
     return ferror(stdout) ? mn_exit_code(MN_EIO) : 0;
