@@ -33,12 +33,12 @@ typedef struct nn_adamw {
     void *work; // bf16, or == master
     const float *grad;
     float *m, *v;
-    double *square;                 // (n_chunks): scratch for the norm
+    double *square;                 // (n_chunks + NN_ADAMW_SCRATCH): scratch
     const nn_optim_step_args *args; // of this step
     nn_optim_result *result;        // holds the number of updates done before; is overwritten
     const double *loss;             // may be NULL
 } nn_adamw;
-enum { NN_ADAMW_CHUNK = 8192 };
+enum { NN_ADAMW_CHUNK = 8192, NN_ADAMW_SCRATCH = 8 };
 
 struct nn_device {
     const char *name; // "cpu", "cuda"

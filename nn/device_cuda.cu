@@ -10,18 +10,10 @@ extern "C" {
 #ifdef NN_CUDA_PARTIAL
 #define nn_cuda_gemm_shutdown() (void)0
 #define nn_cuda_gemm_version(text, size) (text)[0] = 0
-#define nn_cuda_adamw(a, stream) (void)d, (void)a, mn_fail(MN_EDEVICE, "no optimiser")
-static mn_err nn_cuda_narrow(mn_bf16 *to, const float *from, int64_t n, void *stream)
-{
-    (void)cudaStreamSynchronize((cudaStream_t)stream);
-    for (int64_t i = 0; i < n; i++)
-        to[i] = mn_f32_to_bf16(from[i]);
-    return MN_OK;
-}
 #else
 #include "nn/cuda_gemm.h"
-#include "nn/cuda_optim.h"
 #endif
+#include "nn/cuda_optim.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -73,7 +73,7 @@ static mn_err device_alloc(nn_optim *o, void **out, size_t bytes, const char *wh
 
 static size_t scratch_bytes(const nn_optim *o)
 {
-    return ((size_t)o->call.n_chunks + 1) * sizeof(double);
+    return ((size_t)o->call.n_chunks + NN_ADAMW_SCRATCH) * sizeof(double);
 }
 
 static mn_err alloc_moments(nn_optim *o)

@@ -1,0 +1,155 @@
+// AdamW in three kernels, a block for each chunk of the table: sums of squares (4 bytes an element), the decision (one
+// block), and the update (16 bytes read, 12 or, with bf16 work weights, 14 written). The host learns of the decision
+// from the result, later.
+#include "nn/cuda_optim.h"
+
+#include "nn/cuda_wide.h"
+
+// What the decision leaves for the update, behind the sums of the chunks.
+typedef struct adamw_step {
+    double update, grad, first, root; // 0 or 1; scale of the gradients; 1 - beta1^t; 1 / sqrt(1 - beta2^t)
+} adamw_step;
+static_assert(sizeof(adamw_step) <= NN_ADAMW_SCRATCH * sizeof(double), "scratch of the optimiser");
+
+__device__ static inline adamw_step *step_of(const nn_adamw &a)
+{
+    return (adamw_step *)(a.square + a.n_chunks);
+}
+
+// Chunks start at multiples of 16 elements; the last access of one may be short.
+__global__ __launch_bounds__(NN_CUDA_THREADS) static void adamw_squares(nn_adamw a)
+{
+    __shared__ double tmp[32];
+    nn_adamw_chunk c = a.chunk[blockIdx.x];
+    const float *g = a.grad + c.offset;
+    double sum = 0;
+
+    for (int64_t i = 4 * threadIdx.x; i < c.count; i += 4 * NN_CUDA_THREADS) {
+        if (i + 4 <= c.count) {
+            float v[4];
+            nn_cuda_read<4>(v, g + i);
+            NN_UNROLL
+            for (int k = 0; k < 4; k++)
+                sum += (double)v[k] * (double)v[k];
+        } else {
+            for (int64_t k = i; k < c.count; k++)
+                sum += (double)g[k] * (double)g[k];
+        }
+    }
+    sum = nn_cuda_block_sum(sum, tmp);
+    if (threadIdx.x == 0) a.square[blockIdx.x] = sum;
+}
+
+// As nn/adamw.c decides: a loss or norm that is not finite changes nothing and is not counted.
+__device__ static void decide(const nn_adamw &a, double norm)
+{
+    double scale = a.args->grad_scale != 0 ? a.args->grad_scale : 1, clip = a.args->clip;
+    nn_optim_result *r = a.result;
+    adamw_step *s = step_of(a);
+
+    r->loss = a.loss ? *a.loss : (double)NAN;
+    r->grad_norm = norm * scale;
+    r->skipped = !isfinite(r->grad_norm) || (a.loss && !isfinite(r->loss));
+    s->update = r->skipped ? 0 : 1;
+    if (r->skipped) return;
+    if (clip > 0 && r->grad_norm > clip) scale *= clip / (r->grad_norm + 1e-6);
+    double t = (double)++r->updates;
+    s->grad = scale;
+    s->first = 1 - pow(a.beta1, t);
+    s->root = 1 / sqrt(1 - pow(a.beta2, t));
+}
+
+__global__ __launch_bounds__(1024) static void adamw_decide(nn_adamw a)
+{
+    __shared__ double tmp[32];
+    double sum = 0;
+
+    for (int64_t k = threadIdx.x; k < a.n_chunks; k += blockDim.x)
+        sum += a.square[k];
+    sum = nn_cuda_block_sum(sum, tmp);
+    if (threadIdx.x == 0) decide(a, sqrt(sum));
+}
+
+typedef struct adamw_factors {
+    float grad;           // scale of the gradients
+    float m, v, keep_v;   // 1 - beta1, 1 - beta2, beta2
+    float root, eps;      // 1 / sqrt(1 - beta2^t)
+    float keep_w, step_w; // 1 - lr decay, lr / (1 - beta1^t)
+} adamw_factors;
+
+// Loshchilov and Hutter 2019, algorithm 2, in the order of operations of torch.optim.AdamW.
+__device__ static inline void adamw_element(const adamw_factors &f, float g, float *w, float *m, float *v)
+{
+    float grad = g * f.grad;
+    *m += (grad - *m) * f.m;
+    *v = *v * f.keep_v + grad * grad * f.v;
+    *w = *w * f.keep_w - f.step_w * *m / (sqrtf(*v) * f.root + f.eps);
+}
+
+template <int V> __device__ static inline void adamw_elements(const nn_adamw &a, const adamw_factors &f, int64_t at)
+{
+    float g[V], w[V], m[V], v[V];
+
+    nn_cuda_read<V>(g, a.grad + at);
+    nn_cuda_read<V>(w, a.master + at);
+    nn_cuda_read<V>(m, a.m + at);
+    nn_cuda_read<V>(v, a.v + at);
+    NN_UNROLL
+    for (int k = 0; k < V; k++)
+        adamw_element(f, g[k], &w[k], &m[k], &v[k]);
+    nn_cuda_write<V>(a.master + at, w, 0);
+    nn_cuda_write<V>(a.m + at, m, 0);
+    nn_cuda_write<V>(a.v + at, v, 0);
+    if (a.work != (void *)a.master) nn_cuda_write<V>((nn_bf16 *)a.work + at, w, 0);
+}
+
+__global__ __launch_bounds__(NN_CUDA_THREADS) static void adamw_update(nn_adamw a)
+{
+    constexpr int V = nn_cuda_vec<nn_bf16>::N;
+    nn_adamw_chunk c = a.chunk[blockIdx.x];
+    adamw_step s = *step_of(a);
+    double lr = a.args->lr * c.lr_scale;
+
+    if (s.update == 0) return;
+    adamw_factors f = {(float)s.grad, (float)(1 - a.beta1), (float)(1 - a.beta2),      (float)a.beta2,
+                       (float)s.root, (float)a.eps,         (float)(1 - lr * c.decay), (float)(lr / s.first)};
+    for (int64_t i = V * threadIdx.x; i < c.count; i += V * NN_CUDA_THREADS) {
+        if (i + V <= c.count) {
+            adamw_elements<V>(a, f, c.offset + i);
+        } else {
+            for (int64_t k = i; k < c.count; k++)
+                adamw_elements<1>(a, f, c.offset + k);
+        }
+    }
+}
+
+mn_err nn_cuda_adamw(const nn_adamw *a, void *stream)
+{
+    unsigned chunks = (unsigned)a->n_chunks;
+
+    if (chunks) MN_TRY(NN_LAUNCH(adamw_squares, chunks, NN_CUDA_THREADS, 0, stream, *a));
+    MN_TRY(NN_LAUNCH(adamw_decide, 1, 1024, 0, stream, *a));
+    return chunks ? NN_LAUNCH(adamw_update, chunks, NN_CUDA_THREADS, 0, stream, *a) : MN_OK;
+}
+
+// --- masters to bf16 --------------------------------------------------------------------------------------------------
+__global__ static void narrow(nn_bf16 *to, const float *from, int64_t n)
+{
+    constexpr int V = nn_cuda_vec<nn_bf16>::N;
+    int64_t at = nn_cuda_index() * V;
+
+    if (at + V <= n) {
+        float v[V];
+        nn_cuda_read<V>(v, from + at);
+        nn_cuda_write<V>(to + at, v, 0);
+    } else {
+        for (; at < n; at++)
+            to[at] = (nn_bf16)from[at];
+    }
+}
+
+mn_err nn_cuda_narrow(mn_bf16 *to, const float *from, int64_t n, void *stream)
+{
+    return NN_LAUNCH(narrow, nn_cuda_blocks(n, (int64_t)NN_CUDA_THREADS * 8), NN_CUDA_THREADS, 0, stream, (nn_bf16 *)to,
+                     from, n);
+}
