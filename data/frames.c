@@ -1,5 +1,6 @@
 #include "data/frames.h"
 
+#include "data/copies.h"
 #include "nn/base/clock.h"
 #include "nn/base/mem.h"
 
@@ -83,7 +84,14 @@ static void close_frames(data_set *base)
     free(s);
 }
 
+static void copy_shard(const data_set *base, data_copies *to, int source, int shard)
+{
+    (void)source;
+    data_copies_add(to, data_selection_shard(((const frame_set *)base)->selection, shard));
+}
+
 static const data_set_ops frame_ops = {.name = "frames",
+                                       .copy = copy_shard,
                                        .read = read_frame,
                                        .id = id_of,
                                        .scratch_open = open_scratch,

@@ -1,5 +1,6 @@
 #include "data/loader.h"
 
+#include "data/copies.h"
 #include "nn/base/clock.h"
 #include "nn/base/fault.h"
 #include "nn/base/mem.h"
@@ -290,6 +291,18 @@ static mn_err find_pictures(data_loader *l)
     return MN_OK;
 }
 
+// A rank's rows, and with them its shards, are the same in every batch.
+static void copy_shards(const data_loader *l)
+{
+    const data_set *s = l->set;
+    if (!l->cfg.copies || !l->order || !s->source || !s->ops->copy) return;
+    for (int i = 0; i < s->n_sources; i++)
+        for (int k = 0; k < (s->source[i].shard ? s->source[i].n_shards : 1); k++)
+            if (data_order_reads(l->order, i, k, l->cfg.rank * l->plan_rows, l->plan_rows))
+                s->ops->copy(s, l->cfg.copies, i, k);
+    data_copies_start(l->cfg.copies);
+}
+
 static mn_err open_slots(data_loader *l)
 {
     for (int f = 0; f < l->set->n_fields; f++) {
@@ -375,6 +388,7 @@ mn_err data_loader_open(data_loader **out, const data_loader_cfg *cfg, data_stat
         if (l->set->ops->scratch_open) MN_TRY_OUT(err, l->set->ops->scratch_open(l->set, &l->scratch[i]));
     }
     MN_TRY_OUT(err, start_threads(l));
+    copy_shards(l);
     *out = l;
     return MN_OK;
 out:

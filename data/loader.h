@@ -51,6 +51,7 @@ typedef enum data_stage {
 // A source of samples: index -> one sample. No position, no shuffle, no rank. Implementations: data/frames.h (pictures
 // of shards), data/sound.h (audio around labelled frames), data/windows.h (feature sequences), data/mix.h (several).
 typedef struct data_set data_set;
+struct data_copies;
 typedef struct data_set_ops {
     const char *name;
     // Fills field[i] (the row's memory, not cleared) for sample `index`. Called by several threads at once, each with a
@@ -60,6 +61,8 @@ typedef struct data_set_ops {
     mn_err (*scratch_open)(data_set *s, void **out);  // NULL: read needs none
     void (*scratch_close)(data_set *s, void *scratch);
     void (*close)(data_set *s);
+    // Adds the shard, of those of source[source], to what is to be copied to the node; NULL: its files stay where they are.
+    void (*copy)(const data_set *s, struct data_copies *to, int source, int shard);
 } data_set_ops;
 struct data_set { // first member of every implementation
     const data_set_ops *ops;
@@ -87,6 +90,9 @@ typedef struct data_loader_cfg {
     unsigned mixup_fields;           // bit i: f32 field i is mixed; cutmix needs a picture among them
     const double *weights; // NULL: every sample once per epoch; else (count) sampling weights, with replacement
     int64_t epoch_samples; // with weights: samples per epoch; 0 means count
+    // Training: the shards this rank reads are added to it and it is started (data/copies.h); NULL: none. Closed by the
+    // caller after the loader.
+    struct data_copies *copies;
 } data_loader_cfg;
 
 typedef struct data_batch {

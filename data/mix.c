@@ -91,7 +91,20 @@ static void close_mix(data_set *base)
     free(m);
 }
 
+static void copy_shard(const data_set *base, struct data_copies *to, int source, int shard)
+{
+    const mix *m = (const mix *)base;
+    int k = 0; // sources are in the order of the sets; a set without samples has none
+    while (m->first[k + 1] <= m->source[source].first)
+        k++;
+    int of_set = 0;
+    while (source - of_set > 0 && m->source[source - of_set - 1].first >= m->first[k])
+        of_set++;
+    if (m->set[k]->ops->copy) m->set[k]->ops->copy(m->set[k], to, of_set, shard);
+}
+
 static const data_set_ops mix_ops = {.name = "mixture",
+                                     .copy = copy_shard,
                                      .read = read_mixed,
                                      .id = id_of,
                                      .scratch_open = open_scratch,

@@ -116,6 +116,7 @@ mn_err data_selection_open(data_selection **out, const data_select_cfg *cfg)
     if (cfg->split) s->cfg.split = s->split = mn_strdup(cfg->split);
     static const int label[] = {DATA_KEEP_EXPR, DATA_KEEP_AU, DATA_KEEP_VA}; // of DATA_EXPR, DATA_AU, DATA_VA
     int keep = cfg->task >= 0 && cfg->task < DATA_TASKS ? label[cfg->task] : 0;
+    if (cfg->columns) keep = cfg->columns == DATA_KEEP_ALL ? DATA_KEEP_ALL : keep | cfg->columns;
     MN_TRY_OUT(err, data_folder_open_with(&s->folder, cfg->dir, cfg->split, cfg->task, "image", keep));
     s->counts.records = data_folder_count(s->folder);
     MN_TRY_OUT(err, mn_mul_size((size_t)s->counts.records + 1, sizeof *s->sample, &bytes));
@@ -202,6 +203,13 @@ const data_folder *data_selection_folder(const data_selection *s)
 uint64_t data_selection_digest(const data_selection *s)
 {
     return s->digest;
+}
+
+const data_shard *data_selection_shard(const data_selection *s, int k)
+{
+    int64_t record;
+    mn_assert(k >= 0 && k < s->source.n_shards);
+    return data_folder_at(s->folder, s->sample[s->border[k]], &record);
 }
 
 void data_selection_target(const data_selection *s, int64_t i, float *target, float *weight)

@@ -26,6 +26,7 @@ typedef struct data_select_cfg {
     // from 0. Ranks that extract features share whole videos this way, and a restart leaves out those that are there.
     int (*keep)(void *context, int64_t number, const data_video *video);
     void *context;
+    int columns; // DATA_KEEP_*: labels to have in memory besides those of the task
 } data_select_cfg;
 
 typedef struct data_select_counts {
@@ -57,6 +58,8 @@ data_select_counts data_selection_counts(const data_selection *s);
 const char *data_selection_text(const data_selection *s); // "12000 of 15000 records used, 3000 without a valid label"
 const data_folder *data_selection_folder(const data_selection *s);
 uint64_t data_selection_digest(const data_selection *s);
+// Shard k of those that its samples come from, as the order of training counts them.
+const data_shard *data_selection_shard(const data_selection *s, int k);
 // For a set being opened: the fields that carry target and weight, the order of training, the count.
 void data_selection_add_fields(const data_selection *s, data_set *set);
 // Leaves out the samples for which drop returns 1; they count as no_sound.

@@ -86,7 +86,7 @@ typedef struct data_shard_info {
     const char *options;         // of the import, JSON
     int shard, shards;           // number of this shard among those of its split and stream
     int64_t records, videos;
-    uint64_t payload_bytes, file_bytes;
+    uint64_t payload_offset, payload_bytes, file_bytes;
 } data_shard_info;
 
 // Version of the HDF5 library that is loaded, and whether it is safe with threads. Returns text.
@@ -102,6 +102,11 @@ MN_MUST_CHECK mn_err data_shard_open(data_shard **out, const char *path);
 MN_MUST_CHECK mn_err data_shard_open_with(data_shard **out, const char *path, int keep);
 void data_shard_close(data_shard *s);
 const data_index *data_shard_index(const data_shard *s);
+// 32 hexadecimal digits that no other shard has: the digest of the seal (data/shard_seal.h).
+void data_shard_key(const data_shard *s, char key[33]);
+// Records are read from this copy of the file from now on, until -1 or another: data/copies.h. Damage and errors there
+// send the reader back to the file itself. Any thread; the descriptor stays the caller's and open.
+void data_shard_use_copy(const data_shard *s, int fd);
 const data_shard_info *data_shard_about(const data_shard *s);
 // Source path of the record, relative. "?" where it is not in memory and cannot be read.
 const char *data_shard_name(const data_shard *s, int64_t i);

@@ -1,5 +1,6 @@
 #include "dist/train.h"
 
+#include "data/copies.h"
 #include "dist/ckpt.h"
 #include "dist/gradients.h"
 #include "dist/handshake.h"
@@ -46,6 +47,7 @@ typedef struct loop {
     const nn_device *device;
     dist_gradients *gradients;
     data_loader *loader;
+    data_copies *copies;
     dist_ckpt *ckpt; // rank 0 only
     dist_progress *progress;
     dist_watchdog *watchdog;
@@ -259,6 +261,12 @@ static mn_err open_loader(loop *l)
                          .mixup_fields = cfg->mixup_fields,
                          .weights = cfg->weights,
                          .epoch_samples = cfg->epoch_samples};
+    if (cfg->stage && !cfg->dry_run) {
+        data_copies_cfg copies = {
+            .where = cfg->stage, .limit = cfg->stage_limit, .lead = dist_where(l->comm)->local_rank == 0};
+        data_copies_open(&l->copies, &copies);
+        d.copies = l->copies;
+    }
     l->per_epoch = dist_steps_per_epoch(l->task->train, cfg->batch, cfg->epoch_samples);
     l->steps = cfg->steps > 0 ? cfg->steps : cfg->epochs * l->per_epoch;
     return data_loader_open(&l->loader, &d, l->state.data);
@@ -608,6 +616,7 @@ static void finish(loop *l)
 {
     dist_progress_close(l->progress);
     data_loader_close(l->loader);
+    data_copies_close(l->copies);
     // After an error the phase is still that of its step, whose deadline is not for a save.
     if (l->ckpt) dist_watchdog_phase(l->watchdog, DIST_PHASE_SAVE, l->state.step);
     if (wait_for_save(l) != MN_OK) mn_warn("the last checkpoint was not written: %s", mn_errmsg());

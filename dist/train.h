@@ -61,6 +61,8 @@ typedef struct dist_train_cfg {
     unsigned mixup_fields;
     const double *weights; // sampling, or NULL
     int64_t epoch_samples;
+    const char *stage;                       // where copies of shards go (data/copies.h)
+    int64_t stage_limit;                     // bytes on a node
     double step_deadline_s, init_deadline_s; // of the watchdog; 0: defaults
     int dry_run;
 } dist_train_cfg;

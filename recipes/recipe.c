@@ -103,6 +103,11 @@ const mn_option mien_common_options[] = {
     MN_OPT_ENUM(C, zero_division, "metric.zero_division", "0", zero_divisions, MN_FREE,
                 "F1 of a class without true positives; sklearn13 reproduces a bug of scikit-learn 1.3"),
     MN_OPT_INT(C, log_every, "log.every", "1", 1, 1e6, MN_FREE, "steps between lines of metrics.jsonl"),
+    MN_OPT_STRING(
+        C, stage_dir, "stage.dir", "auto", MN_FREE | MN_LOCAL,
+        "copies of the shards a node reads; auto: $SLURM_TMPDIR or $TMPDIR, from network disks; off; a folder"),
+    MN_OPT_FLOAT(C, stage_limit, "stage.limit_gb", "0", 0, 1e6, MN_FREE | MN_LOCAL,
+                 "of these copies on a node; 0: a tenth of its disk stays free"),
     MN_OPT_FLOAT(C, step_deadline, "deadline.step", "0", 0, 1e6, MN_FREE, "seconds; 0: 10 x the median, at least 60"),
     MN_OPT_FLOAT(C, init_deadline, "deadline.init", "300", 1, 1e6, MN_FREE,
                  "seconds for everything before the first step"),
@@ -363,6 +368,8 @@ mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
                                       .probability = c->mix_probability,
                                       .cutmix_share = c->cutmix_share},
                             .mixup_fields = mixed,
+                            .stage = c->stage_dir,
+                            .stage_limit = (int64_t)(c->stage_limit * 1e9),
                             .step_deadline_s = c->step_deadline,
                             .init_deadline_s = c->init_deadline};
     name_data(c, cfg->data, sizeof cfg->data);

@@ -49,6 +49,8 @@ typedef struct mien_common {
     int init_select;
     int zero_division;
     int64_t log_every;
+    const char *stage_dir;
+    double stage_limit;
     double step_deadline, init_deadline;
 } mien_common;
 

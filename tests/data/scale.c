@@ -170,7 +170,7 @@ static void *map(size_t n, size_t each)
 static data_set *open_pictures(const char *dir)
 {
     data_set *s;
-    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_TASKS},
+    data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_TASKS, .columns = DATA_KEEP_IDENTITY},
                            .augment = {.size = SIDE, .train = 1, .std = {1, 1, 1}}};
     must(data_frames_open(&s, &cfg));
     if (s->count != samples) fail("another number of samples than were made");
