@@ -116,7 +116,7 @@ static void run_block()
         b.at[t] = RUNNING;
     }
     // Bytes that are never zero by luck: NaN as float, bf16 and double.
-    memset(b.shared.data(), 0xff, b.shared.size());
+    if (!b.shared.empty()) memset(b.shared.data(), 0xff, b.shared.size());
     for (bool left = true; left;) {
         left = false;
         for (unsigned first = 0; first < b.count; first += WARP) {
