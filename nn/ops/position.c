@@ -1,10 +1,9 @@
-// Sinusoidal position table (Vaswani et al. 2017, section 3.5), made once at plan time.
 #include "nn/ops.h"
 
 #include "nn/base/mem.h"
+#include "nn/ops/position.h"
 #include "nn/ops/rows.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 MN_SIMD static void add_row(const float *restrict x, const float *restrict pe, float *restrict y, int64_t n)
@@ -18,12 +17,7 @@ static mn_err prepare(nn_node *n)
     int64_t frames = n->in[0]->shape.d[1], width = n->in[0]->shape.d[2];
     float *table = mn_calloc((size_t)(frames * width), sizeof(float)); // (T, C)
 
-    for (int64_t t = 0; t < frames; t++) {
-        for (int64_t k = 0; k < width; k++) {
-            double angle = (double)t * pow(10000.0, -(double)(k & ~(int64_t)1) / (double)width);
-            table[t * width + k] = (float)(k & 1 ? cos(angle) : sin(angle));
-        }
-    }
+    nn__position_table(table, frames, width);
     n->state = table;
     return MN_OK;
 }

@@ -93,6 +93,11 @@ static nn_tensor *patchify(nn_graph *g, nn_tensor **in)
     return nn_patchify(g, in[0], 3);
 }
 
+static nn_tensor *patchify_even(nn_graph *g, nn_tensor **in)
+{
+    return nn_patchify(g, in[0], 4);
+}
+
 static nn_tensor *patch_merge(nn_graph *g, nn_tensor **in)
 {
     return nn_patch_merge(g, in[0], 4, 6);
@@ -380,6 +385,51 @@ const ops_row ops_rows[] = {
             {ROWS(3, 29, 2), OPS_F32, .by_weight = 1},
             {ROWS(3, 29), OPS_ROW_WEIGHT}},
      .scalar = 1},
+    // Rows of whole accesses of 16 bytes, which GPUs take as such; a layer norm of each width that has a form of its own.
+    {.name = "layernorm, 128", .build = layernorm, .in = {{ROWS(5, 7, 128), .grad = 1}}, OUT(5, 7, 128)},
+    {.name = "layernorm, 200", .build = layernorm, .in = {{ROWS(2, 13, 200), .grad = 1}}, OUT(2, 13, 200)},
+    {.name = "layernorm, 512", .build = layernorm, .in = {{ROWS(2, 5, 512), .grad = 1}}, OUT(2, 5, 512)},
+    {.name = "layernorm, 1024", .build = layernorm, .in = {{ROWS(1, 5, 1024), .grad = 1}}, OUT(1, 5, 1024)},
+    {.name = "layernorm, 2048", .build = layernorm, .in = {{ROWS(1, 3, 2048), .grad = 1}}, OUT(1, 3, 2048)},
+    {.name = "residual_layernorm, 256",
+     .build = residual_layernorm,
+     .in = {{ROWS(5, 17, 256), .grad = 1}, {ROWS(5, 17, 256), .grad = 1}},
+     OUT(5, 17, 256),
+     .differs_in_eval = 1},
+    {.name = "residual_layernorm, sum only, 16",
+     .build = residual_layernorm_sum,
+     .in = {{ROWS(5, 2, 16), .grad = 1}, {ROWS(5, 2, 16), .grad = 1}},
+     OUT(5, 2, 16),
+     .differs_in_eval = 1},
+    {.name = "residual, even",
+     .build = residual,
+     .in = {{ROWS(5, 3, 72), .grad = 1}, {ROWS(5, 3, 72), .grad = 1}},
+     OUT(5, 3, 72),
+     .differs_in_eval = 1},
+    {.name = "dropout, even", .build = dropout, .in = {{ROWS(3, 1032), .grad = 1}}, OUT(3, 1032), .differs_in_eval = 1},
+    {.name = "concat, even", .build = concat, .in = {{ROWS(3, 8), .grad = 1}, {ROWS(3, 24), .grad = 1}}, OUT(3, 32)},
+    {.name = "patchify, even", .build = patchify_even, .in = {{ROWS(2, 8, 12, 3), OPS_F32}}, OUT(2, 6, 48)},
+    {.name = "patch_merge, even", .build = patch_merge, .in = {{ROWS(2, 24, 24), .grad = 1}}, OUT(2, 6, 96)},
+    {.name = "mask_blend, even",
+     .build = mask_blend,
+     .in = {{ROWS(3, 29, 136), .grad = 1}, {ROWS(3, 29), OPS_MASK}},
+     OUT(3, 29, 136)},
+    {.name = "token_mean, even",
+     .build = token_mean_weighted,
+     .in = {{ROWS(2, 39, 264), .grad = 1, .by_weight = 1}, {ROWS(2, 39), OPS_ROW_WEIGHT}},
+     OUT(2, 264)},
+    {.name = "position, even", .build = position, .in = {{ROWS(2, 9, 8), .grad = 1}}, OUT(2, 9, 8)},
+    {.name = "channel_norm, even", .build = channel_norm, .in = {{ROWS(2, 211, 16), .grad = 1}}, OUT(2, 211, 16)},
+    {.name = "row_scale, even",
+     .build = row_scale,
+     .in = {{ROWS(2, 9, 16), .grad = 1, .by_weight = 1}, {ROWS(2, 9), OPS_ROW_WEIGHT}},
+     OUT(2, 9, 16)},
+    {.name = "batch_norm, even",
+     .build = batch_norm_weighted,
+     .in = {{ROWS(3, 35, 16), .grad = 1, .by_weight = 1}, {ROWS(3, 35), OPS_ROW_WEIGHT}},
+     OUT(3, 35, 16),
+     .differs_in_eval = 1,
+     .couples_rows = 1},
 };
 
 const int n_ops_rows = (int)(sizeof ops_rows / sizeof *ops_rows);
