@@ -207,7 +207,7 @@ static void check_row(const data_set *s, const float *rgb, int64_t index, int64_
         atomic_fetch_add(&all->unread, 1);
         return;
     }
-    if (data_shard_index(f.shard)->identity[f.record] != number) atomic_fetch_add(&all->wrong, 1);
+    if (atoll(data_shard_name(f.shard, f.record)) != number + 1) atomic_fetch_add(&all->wrong, 1); // its key
     uint64_t bit = (uint64_t)1 << number % 64;
     if (atomic_fetch_or(&seen[epoch * (samples / 64 + 1) + number / 64], bit) & bit)
         atomic_fetch_add(&all->repeated, 1);
@@ -382,7 +382,7 @@ static void check_seen(void)
                 (long long)samples);
         if (n != samples) fail("some are missing");
     }
-    fprintf(stderr, "scale: %lld repeated, %lld pictures not readable, %lld not those of their label\n",
+    fprintf(stderr, "scale: %lld repeated, %lld pictures not readable, %lld not those of their name\n",
             (long long)all->repeated, (long long)all->unread, (long long)all->wrong);
     if (all->repeated || all->unread || all->wrong) fail("samples are wrong");
     if (all->batches != EPOCHS * steps * RANKS) fail("batches are missing");
