@@ -7,6 +7,7 @@
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -229,6 +230,26 @@ out:
     return err;
 }
 
+// The seal has vouched for every byte that is parsed, so what fails now is the way here, and is tried again, or a file that
+// was never written by this program. HDF5 tells a failing read by errno alone.
+static mn_err read_index(data_shard *s)
+{
+    enum { ATTEMPTS = 3 };
+    mn_err err = MN_EIO;
+    for (int attempt = 0; attempt < ATTEMPTS && (err == MN_EDATA || err == MN_EIO); attempt++) {
+        data__columns_free(&s->columns);
+        free(s->videos);
+        free(s->options);
+        s->videos = NULL;
+        s->options = NULL;
+        errno = 0;
+        err = read_file(s);
+        if (err == MN_EDATA && errno == EIO)
+            err = mn_fail(MN_EIO, "%s: cannot read its index: %s", s->path, strerror(EIO));
+    }
+    return err;
+}
+
 // The video table refers to names; the columns that hold them are about to go.
 static void own_video_names(data_shard *s)
 {
@@ -286,7 +307,7 @@ mn_err data_shard_open_with(data_shard **out, const char *path, int keep)
     MN_TRY_OUT(err, data__seal_check(s->fd, path, s->info.file_bytes, &s->seal));
     s->info.payload_bytes = s->seal.payload_bytes;
     s->info.payload_offset = s->seal.payload_offset;
-    MN_TRY_OUT(err, read_file(s));
+    MN_TRY_OUT(err, read_index(s));
     if (keep != DATA_KEEP_ALL) drop_columns(s, keep);
     fill_index(s);
     *out = s;

@@ -102,6 +102,25 @@ static mn_err open_shard(data_shard **out, const char *dir, const data__manifest
     return err;
 }
 
+// Shards of a split come in the order of their numbers, which is that of the sample ids, each once.
+typedef struct place {
+    char split[16];
+    int next;
+} place;
+enum { PLACES = 8 };
+
+static mn_err check_place(place *places, const data_shard *s)
+{
+    const data_shard_info *i = data_shard_about(s);
+    place *p = places;
+    while (p < places + PLACES - 1 && p->split[0] && strcmp(p->split, i->split) != 0)
+        p++;
+    if (!p->split[0]) memcpy(p->split, i->split, sizeof(p->split));
+    if (i->shard == p->next++) return MN_OK;
+    return mn_fail(MN_EDATA, "%s: is shard %d of %d of its split, but the manifest has it in place %d: import again",
+                   i->path, i->shard, i->shards, p->next - 1);
+}
+
 static uint64_t manifest_digest(const data__manifest *m)
 {
     uint64_t h = XXH3_64bits(m->dataset, strlen(m->dataset));
@@ -125,6 +144,7 @@ mn_err data_folder_open_with(data_folder **out, const char *dir, const char *spl
 {
     data_folder *f = mn_calloc(1, sizeof(*f));
     data__manifest m = {0};
+    place places[PLACES] = {0};
     mn_err err = MN_OK;
     int number = split ? data_split_number(split) : DATA_SPLIT_NONE;
     if (number < 0 || (split && number == DATA_SPLIT_NONE)) {
@@ -141,12 +161,11 @@ mn_err data_folder_open_with(data_folder **out, const char *dir, const char *spl
         if (strcmp(s->stream, stream) != 0) continue;
         if (split && strcmp(s->split, "all") != 0 && strcmp(s->split, split) != 0) continue;
         MN_TRY_OUT(err, open_shard(&f->shards[f->n_shards], dir, &m, i, keep));
+        f->n_shards++;
+        MN_TRY_OUT(err, check_place(places, f->shards[f->n_shards - 1]));
         int64_t before = f->count;
-        select_records(f, f->n_shards, f->shards[f->n_shards], number, task);
-        if (f->count > before)
-            f->n_shards++;
-        else
-            data_shard_close(f->shards[f->n_shards]);
+        select_records(f, f->n_shards - 1, f->shards[f->n_shards - 1], number, task);
+        if (f->count == before) data_shard_close(f->shards[--f->n_shards]);
     }
     *out = f;
     f = NULL;

@@ -143,7 +143,9 @@ mn_err data__manifest_read(const char *dir, data__manifest *out)
 {
     char *path = mn_sprintf("%s/" DATA__MANIFEST, dir), *text = NULL;
     size_t size;
-    mn_err err = mn_file_read(path, DATA__MANIFEST_MOST, &text, &size);
+    mn_err err = MN_EIO;
+    for (int attempt = 0; attempt < 3 && err == MN_EIO; attempt++) // network file systems fail now and then
+        err = mn_file_read(path, DATA__MANIFEST_MOST, &text, &size);
     if (err == MN_ENOINPUT)
         err = mn_fail(MN_ENOINPUT,
                       "%s: not there: %s is no dataset folder, or its import has not finished (run 'mien data import')",

@@ -225,6 +225,10 @@ static void compare(const check *k)
         (int64_t)have->file_bytes != want->file_bytes || (int64_t)have->payload_bytes != want->payload_bytes ||
         strcmp(have->payload, want->payload) != 0 || strcmp(have->index, want->index) != 0)
         of_file(k, DATA__PROBLEM_MANIFEST, -1, "it is another shard than the manifest says");
+    int place = 0; // among the shards of its split and stream, whose order is that of the sample ids
+    for (const data__manifest_shard *e = k->c->manifest->shards; e < want; e++)
+        place += strcmp(e->split, want->split) == 0 && strcmp(e->stream, want->stream) == 0;
+    if (place != have->shard) of_file(k, DATA__PROBLEM_MANIFEST, -1, "it is not in its place in the manifest");
 }
 
 // Whether the payload of a shard whose index cannot be trusted is what the manifest says.

@@ -100,7 +100,7 @@ static data_video video_row(const made_corpus *c, int v, char *name, char *file)
 
 static data_record frame_record(int v, int f, int32_t row)
 {
-    data_record r = {.codec = DATA_CODEC_JPEG,
+    data_record r = {.codec = made_has_picture(f) ? DATA_CODEC_JPEG : DATA_CODEC_NONE,
                      .channels = 3,
                      .orientation = 1,
                      .width = MADE_SIDE,
