@@ -230,6 +230,7 @@ const nn_op nn_op_attention = {
     .name = "attention",
     .attr_bytes = sizeof(attention_attr),
     .bwd_reads_in = 1u << Q | 1u << KV | 1u << VALID,
+    .bwd_reads_out = 1, // on a GPU: sum of P dP = dO . O
     .no_grad_in = 1u << VALID,
     .shape = shape,
     .cpu = {.fwd = forward, .bwd = backward, .prepare = prepare, .release = release},

@@ -4,8 +4,8 @@
 //
 // A block keeps its heads and walks over windows of the batch; the copy of the next window runs while this one is
 // computed. Each head has one warp per 16 queries. The bias of the pairs that a lane holds is the same in every window,
-// so it stays in registers, and so does the sum of its gradient, which is put together once at the end: per block into
-// the workspace, then over blocks in index order.
+// so each lane keeps its own, backward also the sum of its gradient, which is put together once at the end: per block
+// into the workspace, then over blocks in index order.
 //
 // Bytes: forward 4 C per token (q, k, v read, output written), backward 7 C, plus one table per block.
 #include "nn/cuda_tile.h"
@@ -21,7 +21,7 @@ enum { QKV, TABLE };
 
 // Blocks of a launch, about: a few per multiprocessor, so that a block has several windows where there are many. A
 // constant, so that sums are the same on every GPU.
-enum { BLOCKS = 2112, MOST_WARPS = 8, MOST_TOKENS = 64 };
+enum { BLOCKS = 2112, MOST_TOKENS = 64 };
 
 typedef struct windows {
     int count; // rows of the batch times windows of a map
@@ -37,8 +37,16 @@ typedef struct windows {
 // Tokens of a window, up to whole tiles, for the template: 8 N keys.
 template <int N> constexpr int ROWS = (N + 1) / 2 * 16;
 
+// Warps of a block, at most, and blocks of a multiprocessor, at least: in bf16 that is 18 warps of 112 registers forward
+// (windows of 6; 16 of 128 for 7) and 12 of 168 backward (8 of 255), so that the next windows are on their way while
+// some warps compute.
+template <int N> constexpr int FORWARD_WARPS = N <= 5 ? 6 : 8;
+template <int N> constexpr int BACKWARD_WARPS = N <= 5 ? 6 : 4;
+template <class T, int D, int N> constexpr int FORWARD_BLOCKS = sizeof(T) == 4 || D > 32 ? 1 : N <= 5 ? 3 : 2;
+template <class T, int D, int N> constexpr int BACKWARD_BLOCKS = sizeof(T) == 4 ? 1 : 2;
+
 // Where window `item` lies, and which of its tokens were brought together by the shift alone.
-struct place {
+struct alignas(16) place {
     int64_t map; // first token of the row of the batch
     int y, x;
     unsigned edge; // bit 0: the window wraps vertically, bit 1: horizontally
@@ -101,6 +109,7 @@ __device__ static void fetch(nn_cuda_copies &q, const windows &w, const place &p
     constexpr int CHUNKS = D / NN_CUDA_WIDE<T>;
     int per_row = CHUNKS * w.group;
 
+    NN_ROLL
     for (int i = (int)threadIdx.x; i < w.tokens * per_row; i += (int)blockDim.x) {
         int r = i / per_row, local = i % per_row / CHUNKS, c = i % CHUNKS * NN_CUDA_WIDE<T>;
         nn_cuda_tile_chunk(q, tile + local * tile_step + r * NN_CUDA_ROW<T, D>,
@@ -108,21 +117,18 @@ __device__ static void fetch(nn_cuda_copies &q, const windows &w, const place &p
     }
 }
 
-// Bias of the lane's pairs, -infinity where there is no such key.
-template <int N>
-__device__ static void load_bias(const windows &w, const part &p, const float *table, float (&bias)[N][4])
+// Bias of the lane's pairs in C number n, -infinity where there is no such key.
+__device__ static float4 bias_of(const windows &w, const part &p, const float *table, int n)
 {
     int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+    float bias[4];
 
     NN_UNROLL
-    for (int n = 0; n < N; n++)
-        NN_UNROLL
     for (int k = 0; k < 4; k++) {
         int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
-        bias[n][k] = j >= w.tokens  ? -INFINITY
-                     : i < w.tokens ? table[(int64_t)relative(w, j, i) * w.heads + p.head]
-                                    : 0;
+        bias[k] = j >= w.tokens ? -INFINITY : i < w.tokens ? table[(int64_t)relative(w, j, i) * w.heads + p.head] : 0;
     }
+    return make_float4(bias[0], bias[1], bias[2], bias[3]);
 }
 
 // Seam sides of the lane's keys, two bits each.
@@ -137,29 +143,32 @@ template <int N> __device__ static unsigned key_sides(const windows &w)
     return sides;
 }
 
-// s = softmax of (scale s + bias + mask) without its last factor, which is returned for the lane's two rows.
+// s = softmax of (scale s + bias + mask) without its last factor, which is returned for the lane's two rows. The bias of
+// C number n lies at bias[n * step].
 template <class T, int N>
-__device__ static float2 softmax(const windows &w, const part &p, const place &at, unsigned sides,
-                                 const float (&bias)[N][4], float (&s)[N][4])
+__device__ static float2 softmax(const windows &w, const part &p, unsigned edge, unsigned sides, const float4 *bias,
+                                 int step, float (&s)[N][4])
 {
     int g = nn_cuda_lane() / 4;
     unsigned own[2] = {seam_side(w, p.first + g), seam_side(w, p.first + g + 8)};
     float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
 
     NN_UNROLL
-    for (int n = 0; n < N; n++)
+    for (int n = 0; n < N; n++) {
+        const float4 b = bias[n * step];
+        const float add[4] = {b.x, b.y, b.z, b.w};
         NN_UNROLL
-    for (int k = 0; k < 4; k++) {
-        s[n][k] = s[n][k] * w.scale + bias[n][k];
-        if (at.edge && ((sides >> (4 * n + 2 * (k % 2)) ^ own[k / 2]) & at.edge)) s[n][k] -= 100.0f;
-        most[k / 2] = fmaxf(most[k / 2], s[n][k]);
+        for (int k = 0; k < 4; k++) {
+            s[n][k] = s[n][k] * w.scale + add[k];
+            if (edge && ((sides >> (4 * n + 2 * (k % 2)) ^ own[k / 2]) & edge)) s[n][k] -= 100.0f;
+            most[k / 2] = fmaxf(most[k / 2], s[n][k]);
+        }
     }
     most[0] = nn_cuda_row_max(most[0]);
     most[1] = nn_cuda_row_max(most[1]);
     NN_UNROLL
-    for (int n = 0; n < N; n++)
-        NN_UNROLL
-    for (int k = 0; k < 4; k++) {
+    for (int e = 0; e < 4 * N; e++) {
+        const int n = e / 4, k = e % 4;
         s[n][k] = nn_cuda_exp<T>(s[n][k] - most[k / 2]);
         sum[k / 2] += s[n][k];
     }
@@ -168,26 +177,29 @@ __device__ static float2 softmax(const windows &w, const part &p, const place &a
 
 // --- forward ---------------------------------------------------------------------------------------------------------
 template <class T, int D, int N>
-__global__ static void __launch_bounds__(32 * MOST_WARPS)
+__global__ static void __launch_bounds__(32 * FORWARD_WARPS<N>, FORWARD_BLOCKS<T, D, N>)
     windows_forward(void *out, const void *qkv, const float *table, windows w)
 {
     constexpr int TILE = ROWS<N> * NN_CUDA_ROW<T, D>;
-    NN_SHARED(T, shared);
+    NN_SHARED(T, shared); // stages of heads of (q, k, v), where the windows lie, and the bias of each lane
     const int groups = w.heads / w.group, head_step = 3 * TILE, stage_step = w.group * head_step;
     const int64_t channels = (int64_t)w.heads * w.size;
     const part p = part_of(w);
     const T *x = (const T *)qkv + (int)blockIdx.x % groups * w.group * w.size;
+    place *places = (place *)(shared + w.stages * stage_step);
+    float4 *bias = (float4 *)(places + 2) + (int)threadIdx.x / 32 * 32 * N + nn_cuda_lane(); // C n: bias[32 n]
     nn_cuda_copies q;
-    float bias[N][4];
     auto start = [&](int item, int stage) {
-        place at = place_of(w, item);
+        const place at = place_of(w, item);
+        if (threadIdx.x == 0) places[stage] = at;
         for (int k = 0; k < 3; k++)
             fetch<T, D>(q, w, at, shared + stage * stage_step + k * TILE, head_step, x + k * channels, 3 * channels);
     };
 
     for (int i = (int)threadIdx.x; i < w.stages * stage_step; i += (int)blockDim.x)
         shared[i] = (T)0.0f; // rows of tokens that do not exist stay so
-    load_bias<N>(w, p, table, bias);
+    for (int n = 0; n < N; n++)
+        bias[32 * n] = bias_of(w, p, table, n);
     const unsigned sides = key_sides<N>(w);
     __syncthreads();
     start((int)blockIdx.x / groups, 0);
@@ -198,11 +210,11 @@ __global__ static void __launch_bounds__(32 * MOST_WARPS)
         __syncthreads();
         if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
 
-        const place at = place_of(w, item);
+        const place &at = places[stage];
         T *own = shared + stage * stage_step + p.local * head_step, *own_q = own + p.first * NN_CUDA_ROW<T, D>;
         float s[N][4], y[D / 8][4] = {};
         nn_cuda_tile_scores<T, D, N>(s, own_q, own + TILE);
-        const float2 over = softmax<T, N>(w, p, at, sides, bias, s);
+        const float2 over = softmax<T, N>(w, p, at.edge, sides, bias, 32, s);
         nn_cuda_tile_sum<T, D, N>(y, s, own + 2 * TILE);
         nn_cuda_tile_store<T, D>((T *)out, y, over.x, over.y, own_q, w.size, w.wide, 0, [&](int r) -> int64_t {
             int64_t token = token_at(w, at, p.first + r);
@@ -270,12 +282,13 @@ __device__ static void sum_queries(float (&y)[D / 8][4], const T *columns, const
 }
 
 template <class T, int D, int N>
-__global__ static void __launch_bounds__(32 * MOST_WARPS)
+__global__ static void __launch_bounds__(32 * BACKWARD_WARPS<N>, BACKWARD_BLOCKS<T, D, N>)
     windows_backward(void *d_qkv, float *d_tables, const void *qkv, const void *d_out, const float *table, windows w,
                      int acc)
 {
     constexpr int ROW = NN_CUDA_ROW<T, D>, TILE = ROWS<N> * ROW, ACROSS = NN_CUDA_ROW<T, ROWS<N>>;
-    NN_SHARED(T, shared); // stages of heads of (q, k, v, gradient of the output), then heads of (P, dS)
+    // Stages of heads of (q, k, v, gradient of the output), heads of (P, dS), then where the windows lie.
+    NN_SHARED(T, shared);
     const int groups = w.heads / w.group, head_step = 4 * TILE, stage_step = w.group * head_step;
     const int64_t channels = (int64_t)w.heads * w.size;
     const part p = part_of(w);
@@ -284,10 +297,13 @@ __global__ static void __launch_bounds__(32 * MOST_WARPS)
     const T *dy = (const T *)d_out + (int)blockIdx.x % groups * w.group * w.size;
     T *probabilities = shared + w.stages * stage_step + p.local * 2 * ROWS<N> * ACROSS;
     T *d_scores = probabilities + ROWS<N> * ACROSS;
+    place *places = (place *)(shared + w.stages * stage_step + w.group * 2 * ROWS<N> * ACROSS);
     nn_cuda_copies q;
-    float bias[N][4], d_bias[N][4] = {};
+    float4 bias[N];
+    float d_bias[N][4] = {};
     auto start = [&](int item, int stage) {
-        place at = place_of(w, item);
+        const place at = place_of(w, item);
+        if (threadIdx.x == 0) places[stage] = at;
         T *tile = shared + stage * stage_step;
         for (int k = 0; k < 3; k++)
             fetch<T, D>(q, w, at, tile + k * TILE, head_step, x + k * channels, 3 * channels);
@@ -296,7 +312,9 @@ __global__ static void __launch_bounds__(32 * MOST_WARPS)
 
     for (int i = (int)threadIdx.x; i < w.stages * stage_step; i += (int)blockDim.x)
         shared[i] = (T)0.0f;
-    load_bias<N>(w, p, table, bias);
+    NN_UNROLL
+    for (int n = 0; n < N; n++)
+        bias[n] = bias_of(w, p, table, n);
     const unsigned sides = key_sides<N>(w);
     __syncthreads();
     start((int)blockIdx.x / groups, 0);
@@ -307,29 +325,27 @@ __global__ static void __launch_bounds__(32 * MOST_WARPS)
         __syncthreads();
         if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
 
-        const place at = place_of(w, item);
+        const place &at = places[stage];
         T *own = shared + stage * stage_step + p.local * head_step;
         T *own_k = own + TILE + p.first * ROW, *own_v = own_k + TILE;
         float s[N][4], y[D / 8][4] = {};
         {
             float dp[N][4], dot[2] = {0, 0};
             nn_cuda_tile_scores<T, D, N>(s, own + p.first * ROW, own + TILE);
-            const float2 over = softmax<T, N>(w, p, at, sides, bias, s);
+            const float2 over = softmax<T, N>(w, p, at.edge, sides, bias, 1, s);
             put_rows<T, N>(probabilities + p.first * ACROSS, s, over.x, over.y);
             nn_cuda_tile_scores<T, D, N>(dp, own + 3 * TILE + p.first * ROW, own + 2 * TILE);
             NN_UNROLL
-            for (int n = 0; n < N; n++)
-                NN_UNROLL
-            for (int k = 0; k < 4; k++) {
+            for (int e = 0; e < 4 * N; e++) {
+                const int n = e / 4, k = e % 4;
                 s[n][k] *= k < 2 ? over.x : over.y;
                 dot[k / 2] += s[n][k] * dp[n][k];
             }
             dot[0] = nn_cuda_row_sum(dot[0]);
             dot[1] = nn_cuda_row_sum(dot[1]);
             NN_UNROLL
-            for (int n = 0; n < N; n++)
-                NN_UNROLL
-            for (int k = 0; k < 4; k++) {
+            for (int e = 0; e < 4 * N; e++) {
+                const int n = e / 4, k = e % 4;
                 s[n][k] *= dp[n][k] - dot[k / 2];
                 d_bias[n][k] += s[n][k];
             }
@@ -360,9 +376,8 @@ __global__ static void __launch_bounds__(32 * MOST_WARPS)
     __syncthreads();
     float *sums = (float *)shared + p.local * w.tokens * w.tokens;
     NN_UNROLL
-    for (int n = 0; n < N; n++)
-        NN_UNROLL
-    for (int k = 0; k < 4; k++) {
+    for (int e = 0; e < 4 * N; e++) {
+        const int n = e / 4, k = e % 4;
         int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
         if (i < w.tokens && j < w.tokens) sums[i * w.tokens + j] = d_bias[n][k];
     }
@@ -381,44 +396,47 @@ typedef struct state {
     size_t forward_bytes, backward_bytes; // of shared memory
 } state;
 
-// The smallest forms that hold the head and the window.
-template <class T, int D, int N> static void choose(state *s, int *rows, int *row, int *across)
-{
-    s->forward = windows_forward<T, D, N>;
-    s->backward = windows_backward<T, D, N>;
-    *rows = ROWS<N>;
-    *row = NN_CUDA_ROW<T, D> * (int)sizeof(T);
-    *across = NN_CUDA_ROW<T, ROWS<N>> * (int)sizeof(T);
-}
-template <class T> static void choose(state *s, int *rows, int *row, int *across)
-{
-    const int size = s->fwd.size, tokens = s->fwd.tokens;
+// The smallest form that holds the head and the window.
+typedef struct form {
+    forward_kernel *forward;
+    backward_kernel *backward;
+    int forward_warps, backward_warps; // of a block, at most
+    size_t tile, matrix, bias;         // bytes: rows of one tensor, scores of a head, bias of a warp
+} form;
 
-    if (size <= 32 && tokens <= 40)
-        choose<T, 32, 5>(s, rows, row, across);
-    else if (size <= 32 && tokens <= 56)
-        choose<T, 32, 7>(s, rows, row, across);
-    else if (size <= 32)
-        choose<T, 32, 8>(s, rows, row, across);
-    else
-        choose<T, 64, 8>(s, rows, row, across);
+template <class T, int D, int N> static form form_of()
+{
+    return {windows_forward<T, D, N>,
+            windows_backward<T, D, N>,
+            FORWARD_WARPS<N>,
+            BACKWARD_WARPS<N>,
+            ROWS<N> * NN_CUDA_ROW<T, D> * sizeof(T),
+            ROWS<N> * NN_CUDA_ROW<T, ROWS<N>> * sizeof(T),
+            N * 32 * sizeof(float4)};
+}
+
+template <class T> static form choose(const windows &w)
+{
+    if (w.size > 32) return form_of<T, 64, 8>();
+    if (w.tokens > 56) return form_of<T, 32, 8>();
+    if (w.tokens > 40) return form_of<T, 32, 7>();
+    return form_of<T, 32, 5>();
 }
 
 // Heads of a block: as many as keep their warps and, with two stages, their shared memory within bounds. Two heads of 32
 // in bf16 are 128 bytes of a token, a whole line.
-static void share(windows *w, size_t tiles_bytes, size_t matrix_bytes, int lines, size_t *bytes)
+static void share(windows *w, int warps, size_t tiles, size_t rest, size_t *bytes)
 {
-    enum { ENOUGH = 100 * 1024 }; // of shared memory: two blocks a multiprocessor of sm_80 or sm_90
+    enum { ENOUGH = 100 * 1024 }; // of shared memory: two blocks a multiprocessor
 
-    w->group = 1;
-    while (w->heads % (2 * w->group) == 0 && w->group < lines && 2 * w->group * w->tiles <= MOST_WARPS &&
-           (size_t)(2 * w->group) * (2 * tiles_bytes + matrix_bytes) <= ENOUGH)
+    for (w->group = 1; w->heads % (2 * w->group) == 0 && 2 * w->group * w->tiles <= warps &&
+                       (size_t)(2 * w->group) * (2 * tiles + rest) <= ENOUGH;)
         w->group *= 2;
-    w->stages = (size_t)w->group * (2 * tiles_bytes + matrix_bytes) <= ENOUGH ? 2 : 1;
+    w->stages = (size_t)w->group * (2 * tiles + rest) <= ENOUGH ? 2 : 1;
     w->slots = BLOCKS / (w->heads / w->group);
     if (w->slots < 1) w->slots = 1;
-    if (w->slots > w->count) w->slots = (int)w->count;
-    *bytes = (size_t)w->group * ((size_t)w->stages * tiles_bytes + matrix_bytes);
+    if (w->slots > w->count) w->slots = w->count;
+    *bytes = (size_t)w->group * ((size_t)w->stages * tiles + rest) + 2 * sizeof(place);
 }
 
 static mn_err check(const nn_node *n, const windows *w)
@@ -439,7 +457,6 @@ static mn_err prepare(nn_node *n)
 {
     const window_attr *a = (const window_attr *)n->attr;
     windows w = {};
-    int rows, row, across;
 
     w.tokens = (int)(a->window * a->window);
     w.side = (int)a->window;
@@ -461,12 +478,11 @@ static mn_err prepare(nn_node *n)
     state *s = (state *)mn_calloc(1, sizeof *s);
     n->state = s;
     s->fwd = s->bwd = w;
-    if (n->in[QKV]->dtype == MN_BF16)
-        choose<nn_bf16>(s, &rows, &row, &across);
-    else
-        choose<float>(s, &rows, &row, &across);
-    share(&s->fwd, (size_t)(3 * rows * row), 0, 4, &s->forward_bytes);
-    share(&s->bwd, (size_t)(4 * rows * row), (size_t)(2 * rows * across), 2, &s->backward_bytes);
+    const form f = n->in[QKV]->dtype == MN_BF16 ? choose<nn_bf16>(w) : choose<float>(w);
+    s->forward = f.forward;
+    s->backward = f.backward;
+    share(&s->fwd, f.forward_warps, 3 * f.tile, (size_t)w.tiles * f.bias, &s->forward_bytes);
+    share(&s->bwd, f.backward_warps, 4 * f.tile, 2 * f.matrix, &s->backward_bytes);
     if (n->grad_in & 1u << TABLE)
         n->work_bytes = (size_t)s->bwd.slots * (size_t)(w.span * w.span * w.heads) * sizeof(float);
     MN_TRY(nn_cuda_check(

@@ -1,0 +1,539 @@
+// softmax(q k^T d^-1/2) v over whole sequences (see attention.c) in tiles of 64 queries and 64 keys, as FlashAttention-2
+// has it (Dao 2023, arXiv:2307.08691, algorithms 1 and 2): the softmax is carried along the keys, scores never leave
+// the chip. A warp owns 16 rows of a tile; the next tile of keys (or queries) is copied while one is computed.
+//
+// Backward makes the probabilities again, twice, so that every gradient is written once by one warp and sums have one
+// order: rows_of_queries finds the largest score and the sum of each row, dq, and leaves per row (largest, 1 / sum,
+// dO . O) in the workspace; rows_of_keys then walks along the queries with keys and queries changed over, so that
+// P^T and dS^T are already in the registers as the left side of dv and dk.
+//
+// The dropout mask is drawn where it is needed, with the numbers of the CPU kernel: element (head, key, query) of a row
+// of the batch, four queries to a block of the generator. Lanes share the blocks: each draws as many as it has elements
+// divided by four, and hands on one bit per element.
+#include "nn/cuda_tile.h"
+#include "nn/ops/attr.h"
+
+extern "C" {
+#include "nn/base/mem.h"
+}
+
+#include <float.h>
+#include <stdlib.h>
+
+enum { Q, KV, VALID };
+enum { TILE = 64, WARPS = TILE / 16, THREADS = 32 * WARPS, ACROSS = TILE / 8 };
+
+typedef struct sequences {
+    int64_t rows, heads, queries, keys, channels;
+    int64_t q_row, kv_row; // elements from one step to the next, of q and of k and v
+    int size, wide;        // channels of a head; rows may be copied 16 bytes at a time
+    float scale, drop;
+    uint64_t key; // of the mask
+} sequences;
+
+// What the kernels are given; the strides are those of sequences.
+typedef struct tensors {
+    const void *q, *k, *v;
+    const float *valid; // (rows, keys) or NULL
+    const nn_tick *tick;
+    void *out;         // forward
+    const void *d_out; // backward
+    const void *made;  // the output again
+    void *dq, *dk, *dv;
+    int acc_q, acc_kv;
+    float4 *stats; // (rows, heads, queries): largest score, 1 / sum, dO . O
+} tensors;
+
+// The block's tile of a row of the batch and a head.
+struct spot {
+    int64_t row, head, first; // first query or key
+};
+
+__device__ static spot spot_of(const sequences &s, int64_t steps)
+{
+    int64_t tiles = (steps + TILE - 1) / TILE, at = (int64_t)blockIdx.x / tiles;
+    return {at / s.heads, at % s.heads, (int64_t)blockIdx.x % tiles * TILE};
+}
+
+// `count` rows of a tile: from step `first` on, as far as there are steps.
+template <class T, int D, int count>
+__device__ static void fetch(nn_cuda_copies &q, const sequences &s, T *tile, const void *x, int64_t row, int64_t head,
+                             int64_t steps, int64_t stride, int64_t first)
+{
+    const T *from = (const T *)x + (row * steps + first) * stride + head * s.size;
+    nn_cuda_tile_load<T, D>(q, tile, count, from, s.size, s.wide,
+                            [&](int r) -> int64_t { return first + r < steps ? r * stride : -1; });
+}
+
+// The warp's 16 rows to steps from `first` on.
+template <class T, int D>
+__device__ static void store(const sequences &s, void *y, const float (&x)[D / 8][4], float upper, float lower, T *tile,
+                             int64_t row, int64_t head, int64_t steps, int64_t stride, int64_t first, int acc)
+{
+    T *to = (T *)y + (row * steps + first) * stride + head * s.size;
+    nn_cuda_tile_store<T, D>(to, x, upper, lower, tile, s.size, s.wide, acc,
+                             [&](int r) -> int64_t { return first + r < steps ? r * stride : -1; });
+}
+
+// Steps of `wide` keys or queries: start(first, stage) puts copies on their way, that of the first step by the caller,
+// use(first, stage) computes with what has come.
+template <int stages, int wide, class Start, class Use>
+__device__ static void walk(nn_cuda_copies &copies, int64_t steps, Start start, Use use)
+{
+    int stage = 0;
+    for (int64_t first = 0; first < steps; first += wide, stage ^= stages - 1) {
+        nn_cuda_copy_group(copies);
+        nn_cuda_copy_wait<0>(copies);
+        __syncthreads();
+        if (stages == 2 && first + wide < steps) start(first + wide, stage ^ 1);
+        use(first, stage);
+        if (stages == 1) {
+            __syncthreads();
+            if (first + wide < steps) start(first + wide, 0);
+        }
+    }
+}
+
+// --- dropout ---------------------------------------------------------------------------------------------------------
+// One bit per query of the block of four that `query` lies in: is the probability of this key kept?
+__device__ static unsigned draw(const sequences &s, const tensors &x, const spot &at, int64_t key, int64_t query)
+{
+    int64_t block = (at.head * s.keys + key) * ((s.queries + 3) / 4) + query / 4;
+    nn_cuda_rng4 u = nn_cuda_rng(s.key, (uint64_t)(x.tick->first_row + at.row), x.tick->step, (uint32_t)block);
+    unsigned kept = 0;
+    for (int i = 0; i < 4; i++)
+        kept |= (nn_cuda_uniform(u.v[i]) >= s.drop ? 1u : 0u) << i;
+    return kept;
+}
+
+// Bit 4n + k: is s[n][k] kept? Rows of the tile are queries (from `query` on), columns keys. The four lanes that hold
+// the rows of one block of the generator, at the same columns, draw one column of four each.
+__device__ static unsigned mask_of_queries(const sequences &s, const tensors &x, const spot &at, int64_t query,
+                                           int64_t key)
+{
+    int lane = nn_cuda_lane(), g = lane / 4, t = lane % 4, own = g % 4;
+    unsigned drawn = 0, kept = 0;
+
+    NN_ROLL
+    for (int i = 0; i < 8; i++) // n in 2 (i / 2) + {0, 1}, rows of half i % 2
+        drawn |= draw(s, x, at, key + 8 * (i / 2 * 2 + own / 2) + 2 * t + own % 2, query + g + i % 2 * 8) << 4 * i;
+    NN_UNROLL
+    for (int c = 0; c < 4; c++) { // column c of the four: drawn by the lane whose row is c
+        unsigned other = __shfl_sync(~0u, drawn, (g / 4 * 4 + c) * 4 + t) >> own;
+        NN_UNROLL
+        for (int i = 0; i < 8; i++)
+            kept |= (other >> 4 * i & 1u) << (4 * (i / 2 * 2 + c / 2) + i % 2 * 2 + c % 2);
+    }
+    return kept;
+}
+
+// The same with keys as rows and queries as columns: two lanes hold the columns of one block.
+template <int N>
+__device__ static unsigned mask_of_keys(const sequences &s, const tensors &x, const spot &at, int64_t query,
+                                        int64_t key)
+{
+    int lane = nn_cuda_lane(), g = lane / 4, t = lane % 4, own = t % 2;
+    unsigned drawn = 0, kept = 0;
+
+    NN_ROLL
+    for (int i = 0; i < N; i++) // n = 2 (i / 2) + own, rows of half i % 2
+        drawn |= draw(s, x, at, key + g + i % 2 * 8, query + 8 * (i / 2 * 2 + own) + 2 * t) << 4 * i;
+    NN_UNROLL
+    for (int c = 0; c < 2; c++) {
+        unsigned other = __shfl_sync(~0u, drawn, lane / 2 * 2 + c) >> 2 * own;
+        NN_UNROLL
+        for (int i = 0; i < N; i++)
+            kept |= (other >> 4 * i & 3u) << (4 * (i / 2 * 2 + c) + i % 2 * 2);
+    }
+    return kept;
+}
+
+// --- forward ---------------------------------------------------------------------------------------------------------
+// s = scale s; masked keys get -FLT_MAX and keys that do not exist -infinity, which e^x makes 0.
+__device__ static void mask_scores(const sequences &s, const float *valid, int64_t key, float (&p)[ACROSS][4])
+{
+    int t = nn_cuda_lane() % 4;
+
+    NN_UNROLL
+    for (int e = 0; e < 4 * ACROSS; e++) {
+        const int n = e / 4, k = e % 4;
+        int64_t j = key + 8 * n + 2 * t + k % 2;
+        p[n][k] *= s.scale;
+        if (j >= s.keys)
+            p[n][k] = -INFINITY;
+        else if (valid && valid[j] == 0.0f)
+            p[n][k] = -FLT_MAX;
+    }
+}
+
+// Takes the largest of each row along and makes p = e^(s - largest) of it; sums are the lane's own. Returns what older
+// sums are multiplied with.
+template <class T> __device__ static float2 take_along(float (&p)[ACROSS][4], float (&most)[2], float (&sum)[2])
+{
+    float now[2] = {most[0], most[1]};
+
+    NN_UNROLL
+    for (int e = 0; e < 4 * ACROSS; e++) {
+        const int n = e / 4, k = e % 4;
+        now[k / 2] = fmaxf(now[k / 2], p[n][k]);
+    }
+    now[0] = nn_cuda_row_max(now[0]);
+    now[1] = nn_cuda_row_max(now[1]);
+    const float2 older = make_float2(nn_cuda_exp<T>(most[0] - now[0]), nn_cuda_exp<T>(most[1] - now[1]));
+    most[0] = now[0];
+    most[1] = now[1];
+    sum[0] *= older.x;
+    sum[1] *= older.y;
+    NN_UNROLL
+    for (int e = 0; e < 4 * ACROSS; e++) {
+        const int n = e / 4, k = e % 4;
+        p[n][k] = nn_cuda_exp<T>(p[n][k] - most[k / 2]);
+        sum[k / 2] += p[n][k];
+    }
+    return older;
+}
+
+__device__ static void keep(float (&p)[ACROSS][4], unsigned kept)
+{
+    NN_UNROLL
+    for (int e = 0; e < 4 * ACROSS; e++) {
+        const int n = e / 4, k = e % 4;
+        if (!(kept >> (4 * n + k) & 1u)) p[n][k] = 0;
+    }
+}
+
+// Copies of a tile's keys and values in shared memory: with two the next tile is on its way. One is what fits in f32.
+template <class T, int D> constexpr int STAGES = sizeof(T) * D > 256 ? 1 : 2;
+// Blocks that a multiprocessor has room for, at least: in bf16, heads of 64, 16 warps of 128 registers forward, 12 of
+// 168 for queries and 8 of 255 for keys backward.
+template <class T, int D> constexpr int FORWARD_BLOCKS = sizeof(T) == 4 ? 1 : D > 64 ? 2 : 4;
+template <class T, int D> constexpr int BACKWARD_BLOCKS = sizeof(T) == 4 ? 1 : D > 64 ? 2 : 3;
+template <class T, int D> constexpr int KEYS_BLOCKS = sizeof(T) == 4 ? 1 : D > 32 ? 2 : 3;
+template <class T, int D> constexpr int STEP = TILE *NN_CUDA_ROW<T, D>; // elements of a tile
+
+template <class T, int D>
+__global__ static void __launch_bounds__(THREADS, FORWARD_BLOCKS<T, D>) attention_forward(sequences s, tensors x)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, D>;
+    NN_SHARED(T, shared); // queries, then stages of (keys, values)
+    const spot at = spot_of(s, s.queries);
+    const int own = (int)threadIdx.x / 32 * 16;
+    const float *valid = x.valid ? x.valid + at.row * s.keys : NULL;
+    T *q = shared, *kv = shared + STEP<T, D>;
+    float y[D / 8][4] = {}, most[2] = {-FLT_MAX, -FLT_MAX}, sum[2] = {0, 0};
+    nn_cuda_copies copies;
+    auto start = [&](int64_t key, int stage) {
+        T *k = kv + 2 * stage * STEP<T, D>;
+        fetch<T, D, TILE>(copies, s, k, x.k, at.row, at.head, s.keys, s.kv_row, key);
+        fetch<T, D, TILE>(copies, s, k + STEP<T, D>, x.v, at.row, at.head, s.keys, s.kv_row, key);
+    };
+    auto compute = [&](int64_t key, const T *k) {
+        float p[ACROSS][4];
+        nn_cuda_tile_scores<T, D, ACROSS>(p, q + own * ROW, k);
+        mask_scores(s, valid, key, p);
+        const float2 older = take_along<T>(p, most, sum);
+        NN_UNROLL
+        for (int n = 0; n < D / 8; n++) {
+            y[n][0] *= older.x;
+            y[n][1] *= older.x;
+            y[n][2] *= older.y;
+            y[n][3] *= older.y;
+        }
+        if (s.drop > 0) keep(p, mask_of_queries(s, x, at, at.first + own, key));
+        nn_cuda_tile_sum<T, D, ACROSS>(y, p, k + STEP<T, D>);
+    };
+
+    fetch<T, D, TILE>(copies, s, q, x.q, at.row, at.head, s.queries, s.q_row, at.first);
+    start(0, 0);
+    walk<STAGES<T, D>, TILE>(copies, s.keys, start, [&](int64_t key, int stage) {
+        if (at.first + own < s.queries) compute(key, kv + 2 * stage * STEP<T, D>);
+    });
+    const float rest = 1 - s.drop;
+    store<T, D>(s, x.out, y, 1 / (nn_cuda_row_sum(sum[0]) * rest), 1 / (nn_cuda_row_sum(sum[1]) * rest), q + own * ROW,
+                at.row, at.head, s.queries, s.channels, at.first + own, 0);
+}
+
+// --- backward: queries -----------------------------------------------------------------------------------------------
+template <class T, int D>
+__global__ static void __launch_bounds__(THREADS, BACKWARD_BLOCKS<T, D>) rows_of_queries(sequences s, tensors x)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, D>;
+    NN_SHARED(T, shared); // queries, gradient of the output, then stages of (keys, values)
+    const spot at = spot_of(s, s.queries);
+    const int own = (int)threadIdx.x / 32 * 16, g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+    const float *valid = x.valid ? x.valid + at.row * s.keys : NULL;
+    T *q = shared, *dy = shared + STEP<T, D>, *kv = dy + STEP<T, D>, *made = kv + STEP<T, D>;
+    const bool idle = at.first + own >= s.queries;
+    float dq[D / 8][4] = {}, most[2] = {-FLT_MAX, -FLT_MAX}, sum[2] = {0, 0}, dot[2] = {0, 0};
+    nn_cuda_copies copies;
+    auto start_keys = [&](int64_t key, int stage) {
+        fetch<T, D, TILE>(copies, s, kv + 2 * stage * STEP<T, D>, x.k, at.row, at.head, s.keys, s.kv_row, key);
+    };
+    auto start = [&](int64_t key, int stage) {
+        start_keys(key, stage);
+        fetch<T, D, TILE>(copies, s, kv + (2 * stage + 1) * STEP<T, D>, x.v, at.row, at.head, s.keys, s.kv_row, key);
+    };
+    auto scores = [&](float(&p)[ACROSS][4], int64_t key, const T *k) {
+        nn_cuda_tile_scores<T, D, ACROSS>(p, q + own * ROW, k);
+        mask_scores(s, valid, key, p);
+    };
+    auto add_dq = [&](int64_t key, const T *k) {
+        const unsigned kept = s.drop > 0 ? mask_of_queries(s, x, at, at.first + own, key) : ~0u;
+        const float up = 1 / (1 - s.drop);
+        float p[ACROSS][4], dp[ACROSS][4];
+        scores(p, key, k);
+        nn_cuda_tile_scores<T, D, ACROSS>(dp, dy + own * ROW, k + STEP<T, D>);
+        NN_UNROLL
+        for (int e = 0; e < 4 * ACROSS; e++) {
+            const int n = e / 4, i = e % 4;
+            const float d = kept >> (4 * n + i) & 1u ? dp[n][i] * up : 0;
+            p[n][i] = nn_cuda_exp<T>(p[n][i] - most[i / 2]) * sum[i / 2] * (d - dot[i / 2]);
+        }
+        nn_cuda_tile_sum<T, D, ACROSS>(dq, p, k);
+    };
+
+    fetch<T, D, TILE>(copies, s, q, x.q, at.row, at.head, s.queries, s.q_row, at.first);
+    fetch<T, D, TILE>(copies, s, dy, x.d_out, at.row, at.head, s.queries, s.channels, at.first);
+    fetch<T, D, TILE>(copies, s, made, x.made, at.row, at.head, s.queries, s.channels, at.first);
+    start_keys(0, 0);
+    walk<STAGES<T, D>, TILE>(copies, s.keys, start_keys, [&](int64_t key, int stage) {
+        float p[ACROSS][4];
+        if (idle) return;
+        scores(p, key, kv + 2 * stage * STEP<T, D>);
+        (void)take_along<T>(p, most, sum);
+    });
+    NN_UNROLL
+    for (int h = 0; h < 2; h++) {
+        const int64_t i = at.first + own + g + 8 * h;
+        sum[h] = 1 / nn_cuda_row_sum(sum[h]);
+        for (int c = 2 * t; c < D; c += 8)
+            for (int k = 0; k < 2; k++)
+                dot[h] += (float)dy[(own + g + 8 * h) * ROW + c + k] * (float)made[(own + g + 8 * h) * ROW + c + k];
+        dot[h] = nn_cuda_row_sum(dot[h]);
+        if (t == 0 && i < s.queries)
+            x.stats[(at.row * s.heads + at.head) * s.queries + i] = make_float4(most[h], sum[h], dot[h], 0);
+    }
+    if (!x.dq) return;
+    __syncthreads();
+    start(0, 0);
+    walk<STAGES<T, D>, TILE>(copies, s.keys, start, [&](int64_t key, int stage) {
+        if (!idle) add_dq(key, kv + 2 * stage * STEP<T, D>);
+    });
+    store<T, D>(s, x.dq, dq, s.scale, s.scale, q + own * ROW, at.row, at.head, s.queries, s.q_row, at.first + own,
+                x.acc_q);
+}
+
+// --- backward: keys --------------------------------------------------------------------------------------------------
+// Queries taken at a time: fewer where the gradients of keys and values take most registers.
+template <int D> constexpr int QUERIES = D > 64 ? 32 : 64;
+
+// p = the probabilities of 16 keys (rows, from `key` on) for queries with these statistics.
+template <class T, int N>
+__device__ static void probabilities(const sequences &s, const float *valid, int64_t key, const float4 *stats,
+                                     float (&p)[N][4])
+{
+    int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+    bool masked[2];
+
+    NN_UNROLL
+    for (int h = 0; h < 2; h++)
+        masked[h] = valid && key + g + 8 * h < s.keys && valid[key + g + 8 * h] == 0.0f;
+    NN_UNROLL
+    for (int e = 0; e < 4 * N; e++) {
+        const int n = e / 4, i = e % 4;
+        const float4 of = stats[8 * n + 2 * t + i % 2];
+        p[n][i] = nn_cuda_exp<T>((masked[i / 2] ? -FLT_MAX : p[n][i] * s.scale) - of.x) * of.y;
+    }
+}
+
+template <class T, int D>
+__global__ static void __launch_bounds__(THREADS, KEYS_BLOCKS<T, D>) rows_of_keys(sequences s, tensors x)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, D>, N = QUERIES<D> / 8, PART = QUERIES<D> * ROW;
+    // Keys, values, then stages of (queries, gradient of the output), then the statistics of each.
+    NN_SHARED(T, shared);
+    const spot at = spot_of(s, s.keys);
+    const int own = (int)threadIdx.x / 32 * 16, t = nn_cuda_lane() % 4;
+    const float *valid = x.valid ? x.valid + at.row * s.keys : NULL;
+    T *k = shared, *v = k + STEP<T, D>, *parts = v + STEP<T, D>;
+    float4 *stats = (float4 *)(parts + STAGES<T, D> * 2 * PART);
+    const float4 *from = x.stats + (at.row * s.heads + at.head) * s.queries;
+    float dk[D / 8][4] = {}, dv[D / 8][4] = {};
+    nn_cuda_copies copies;
+    auto start = [&](int64_t query, int stage) {
+        T *q = parts + 2 * stage * PART;
+        fetch<T, D, QUERIES<D>>(copies, s, q, x.q, at.row, at.head, s.queries, s.q_row, query);
+        fetch<T, D, QUERIES<D>>(copies, s, q + PART, x.d_out, at.row, at.head, s.queries, s.channels, query);
+        for (int i = (int)threadIdx.x; i < QUERIES<D>; i += THREADS) {
+            bool exists = query + i < s.queries; // else zeros: probabilities of 0
+            nn_cuda_copy16(copies, stats + stage * QUERIES<D> + i, exists ? from + query + i : from, exists);
+        }
+    };
+    auto compute = [&](int64_t query, const T *q, const float4 *of) {
+        const unsigned kept = s.drop > 0 ? mask_of_keys<N>(s, x, at, query, at.first + own) : ~0u;
+        const float up = 1 / (1 - s.drop);
+        float p[N][4], dp[N][4];
+        nn_cuda_tile_scores<T, D, N>(p, k + own * ROW, q);
+        probabilities<T, N>(s, valid, at.first + own, of, p);
+        nn_cuda_tile_scores<T, D, N>(dp, v + own * ROW, q + PART);
+        NN_UNROLL
+        for (int e = 0; e < 4 * N; e++) {
+            const int n = e / 4, i = e % 4;
+            const bool keeps = kept >> (4 * n + i) & 1u;
+            dp[n][i] = p[n][i] * ((keeps ? dp[n][i] * up : 0) - of[8 * n + 2 * t + i % 2].z);
+            if (!keeps) p[n][i] = 0;
+        }
+        nn_cuda_tile_sum<T, D, N>(dv, p, q + PART);
+        nn_cuda_tile_sum<T, D, N>(dk, dp, q);
+    };
+
+    fetch<T, D, TILE>(copies, s, k, x.k, at.row, at.head, s.keys, s.kv_row, at.first);
+    fetch<T, D, TILE>(copies, s, v, x.v, at.row, at.head, s.keys, s.kv_row, at.first);
+    start(0, 0);
+    walk<STAGES<T, D>, QUERIES<D>>(copies, s.queries, start, [&](int64_t query, int stage) {
+        if (at.first + own < s.keys) compute(query, parts + 2 * stage * PART, stats + stage * QUERIES<D>);
+    });
+    const float up = 1 / (1 - s.drop);
+    store<T, D>(s, x.dk, dk, s.scale, s.scale, k + own * ROW, at.row, at.head, s.keys, s.kv_row, at.first + own,
+                x.acc_kv);
+    store<T, D>(s, x.dv, dv, up, up, v + own * ROW, at.row, at.head, s.keys, s.kv_row, at.first + own, x.acc_kv);
+}
+
+// --- plan time -------------------------------------------------------------------------------------------------------
+typedef void kernel(sequences, tensors);
+
+typedef struct state {
+    sequences shape;
+    kernel *forward, *queries, *keys;
+    size_t forward_bytes, queries_bytes, keys_bytes; // of shared memory
+} state;
+
+template <class T, int D> static void choose(state *s)
+{
+    const size_t tile = STEP<T, D> * sizeof(T), stages = STAGES<T, D>;
+
+    s->forward = attention_forward<T, D>;
+    s->queries = rows_of_queries<T, D>;
+    s->keys = rows_of_keys<T, D>;
+    s->forward_bytes = (1 + 2 * stages) * tile;
+    s->queries_bytes = (2 + 2 * stages) * tile;
+    s->keys_bytes = 2 * tile + stages * QUERIES<D> * (2 * tile / TILE + sizeof(float4));
+}
+template <class T> static void choose(state *s)
+{
+    if (s->shape.size <= 32)
+        choose<T, 32>(s);
+    else if (s->shape.size <= 64)
+        choose<T, 64>(s);
+    else
+        choose<T, 128>(s);
+}
+
+static mn_err allow(kernel *k, size_t bytes)
+{
+    return nn_cuda_check(cudaFuncSetAttribute(k, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
+                         "shared memory of attention");
+}
+
+static mn_err prepare(nn_node *n)
+{
+    const attention_attr *a = (const attention_attr *)n->attr;
+    const int64_t channels = mn_last(n->out[0]->shape);
+
+    if (channels / a->heads > 128)
+        return mn_fail(MN_ECONFIG, "%s: heads of %lld channels; on a GPU a head has at most 128 (raise model.heads)",
+                       n->path, (long long)(channels / a->heads));
+    state *s = (state *)mn_calloc(1, sizeof *s);
+    n->state = s;
+    s->shape.rows = n->in[Q]->shape.d[0];
+    s->shape.heads = a->heads;
+    s->shape.queries = n->in[Q]->shape.d[1];
+    s->shape.keys = n->in[KV] ? n->in[KV]->shape.d[1] : s->shape.queries;
+    s->shape.channels = channels;
+    s->shape.q_row = mn_last(n->in[Q]->shape);
+    s->shape.kv_row = n->in[KV] ? 2 * channels : 3 * channels;
+    s->shape.size = (int)(channels / a->heads);
+    s->shape.wide = s->shape.size % (n->in[Q]->dtype == MN_BF16 ? 8 : 4) == 0;
+    s->shape.scale = 1 / sqrtf((float)s->shape.size);
+    s->shape.drop = n->mode == NN_TRAIN ? (float)a->drop : 0;
+    s->shape.key = n->key;
+    if (n->in[Q]->dtype == MN_BF16)
+        choose<nn_bf16>(s);
+    else
+        choose<float>(s);
+    if (n->grad_in) n->work_bytes = (size_t)(s->shape.rows * a->heads * s->shape.queries) * sizeof(float4);
+    MN_TRY(allow(s->forward, s->forward_bytes));
+    MN_TRY(allow(s->queries, s->queries_bytes));
+    return allow(s->keys, s->keys_bytes);
+}
+
+static void release(nn_node *n)
+{
+    free(n->state);
+    n->state = NULL;
+}
+
+// --- calls -----------------------------------------------------------------------------------------------------------
+// Part 0, 1, 2 (q, k, v) of a tensor that holds them, or of the two that do.
+static const void *part_of(const nn_call *c, int part, const void *q, const void *kv)
+{
+    const int64_t channels = mn_last(c->node->out[0]->shape);
+    const int64_t skip = c->node->in[KV] ? (part == 2 ? channels : 0) : part * channels;
+    const char *x = (const char *)(c->node->in[KV] && part ? kv : q);
+
+    return x ? x + skip * (int64_t)mn_dtype_size(c->node->in[Q]->dtype) : NULL;
+}
+
+static tensors tensors_of(const nn_call *c)
+{
+    const int kv = c->node->in[KV] ? KV : Q;
+    tensors x = {};
+
+    x.q = part_of(c, 0, c->in[Q], c->in[KV]);
+    x.k = part_of(c, 1, c->in[Q], c->in[KV]);
+    x.v = part_of(c, 2, c->in[Q], c->in[KV]);
+    x.valid = (const float *)c->in[VALID];
+    x.tick = c->tick;
+    x.out = c->out[0];
+    x.made = c->out[0];
+    x.d_out = c->dout[0];
+    x.dq = (void *)part_of(c, 0, c->din[Q], c->din[KV]);
+    x.dk = (void *)part_of(c, 1, c->din[Q], c->din[KV]);
+    x.dv = (void *)part_of(c, 2, c->din[Q], c->din[KV]);
+    x.acc_q = nn_cuda_acc(c, Q);
+    x.acc_kv = nn_cuda_acc(c, kv);
+    x.stats = (float4 *)c->work;
+    return x;
+}
+
+static unsigned blocks_of(const sequences *s, int64_t steps)
+{
+    return (unsigned)(s->rows * s->heads * ((steps + TILE - 1) / TILE));
+}
+
+static mn_err forward(const nn_call *c)
+{
+    const state *s = (const state *)c->node->state;
+    const tensors x = tensors_of(c);
+    const sequences shape = s->shape;
+    kernel *attention = s->forward;
+
+    return NN_LAUNCH(attention, blocks_of(&shape, shape.queries), THREADS, s->forward_bytes, c->stream, shape, x);
+}
+
+static mn_err backward(const nn_call *c)
+{
+    const state *s = (const state *)c->node->state;
+    const tensors x = tensors_of(c);
+    const sequences shape = s->shape;
+    kernel *queries = s->queries, *keys = s->keys;
+    int none;
+
+    MN_TRY(nn_cuda_no_gradient(c, &none));
+    if (none) return MN_OK;
+    MN_TRY(NN_LAUNCH(queries, blocks_of(&shape, shape.queries), THREADS, s->queries_bytes, c->stream, shape, x));
+    if (!x.dk) return MN_OK;
+    return NN_LAUNCH(keys, blocks_of(&shape, shape.keys), THREADS, s->keys_bytes, c->stream, shape, x);
+}
+
+extern "C" const nn_kernels nn_cuda_attention = {forward, backward, prepare, release};
