@@ -172,10 +172,15 @@ int64_t data_selection_record(const data_selection *s, int64_t i)
     return s->sample[i];
 }
 
+const data_shard *data_selection_place(const data_selection *s, int64_t i, int64_t *record)
+{
+    return data_folder_at(s->folder, data_selection_record(s, i), record);
+}
+
 void data_selection_at(const data_selection *s, int64_t i, data_frame *out)
 {
     int64_t record;
-    const data_shard *shard = data_folder_at(s->folder, data_selection_record(s, i), &record);
+    const data_shard *shard = data_selection_place(s, i, &record);
     const data_index *x = data_shard_index(shard);
     int32_t video = x->video ? x->video[record] : -1;
     *out = (data_frame){.shard = shard,

@@ -53,6 +53,8 @@ MN_MUST_CHECK mn_err data_selection_open(data_selection **out, const data_select
 void data_selection_close(data_selection *s);
 int64_t data_selection_count(const data_selection *s);
 void data_selection_at(const data_selection *s, int64_t i, data_frame *out);
+// Where sample i is, without looking at its video: what reading it needs.
+const data_shard *data_selection_place(const data_selection *s, int64_t i, int64_t *record);
 int64_t data_selection_record(const data_selection *s, int64_t i); // number in the folder: the record part of its id
 data_select_counts data_selection_counts(const data_selection *s);
 const char *data_selection_text(const data_selection *s); // "12000 of 15000 records used, 3000 without a valid label"
