@@ -126,7 +126,7 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
     if (!is_folder(kind)) return 0;
     if (strcasecmp(name, "MTL_Challenge") == 0) {
         if (t->im->cfg->ranks.rank == 0)
-            mn_info("import: %s: not imported, it labels another dataset (s-Aff-Wild2)", path);
+            mn_info("import: %s: not imported, it labels another dataset: 'mien data import s-affwild2'", path);
         return 0;
     }
     for (int i = 0; i < CROP_ROOTS; i++)

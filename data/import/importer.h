@@ -26,6 +26,7 @@
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
     X(BOX, "face box outside of the picture", PICTURE)                                                                 \
     X(NO_FACE, "no face", NEITHER)                                                                                     \
+    X(UNLABELLED, "no valid label", NEITHER)                                                                           \
     X(UNLISTED, "in no partition", ROW)                                                                                \
     X(COLUMNS, "wrong number of columns", ROW)                                                                         \
     X(NUMBER, "not a number", ROW)                                                                                     \
@@ -50,6 +51,7 @@ typedef enum data__reason {
     X(NO_BOX, "rows without a usable face box")                                                                        \
     X(BOX_OVER, "face boxes that reach over the edge of the picture")                                                  \
     X(REPEATED, "rows that repeat a picture")                                                                          \
+    X(SAME_ROW, "rows that are there twice")                                                                           \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
     X(NO_AFFECT, "pictures without a file of valence or arousal")                                                      \
     X(NO_MAJORITY, "faces without an expression that most voters gave")                                                \
