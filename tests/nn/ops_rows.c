@@ -136,6 +136,13 @@ static nn_tensor *window_attention_plain(nn_graph *g, nn_tensor **in)
     return nn_window_attention(g, in[0], &cfg, "table");
 }
 
+// Heads that fill a vector, and windows that wrap on both axes at once.
+static nn_tensor *window_attention_whole(nn_graph *g, nn_tensor **in)
+{
+    const nn_window_cfg cfg = {.height = 7, .width = 14, .heads = 2, .window = 7, .shift = 3};
+    return nn_window_attention(g, in[0], &cfg, "table");
+}
+
 static nn_tensor *attention(nn_graph *g, nn_tensor **in)
 {
     return nn_attention(g, in[0], NULL, NULL, &(nn_attention_cfg){.heads = 2}, "heads");
@@ -149,6 +156,11 @@ static nn_tensor *attention_cross(nn_graph *g, nn_tensor **in)
 static nn_tensor *attention_drop(nn_graph *g, nn_tensor **in)
 {
     return nn_attention(g, in[0], NULL, NULL, &(nn_attention_cfg){.heads = 2, .drop = 0.3f}, "heads");
+}
+
+static nn_tensor *attention_wide(nn_graph *g, nn_tensor **in)
+{
+    return nn_attention(g, in[0], NULL, NULL, &(nn_attention_cfg){.heads = 1, .drop = 0.2f}, "heads");
 }
 
 // --- sequences --------------------------------------------------------------------------------------------------------
@@ -255,6 +267,10 @@ const ops_row ops_rows[] = {
      .in = {{ROWS(2, 54, 30), .grad = 1}},
      OUT(2, 54, 10)},
     {.name = "window_attention", .build = window_attention_plain, .in = {{ROWS(3, 25, 51), .grad = 1}}, OUT(3, 25, 17)},
+    {.name = "window_attention, of 7",
+     .build = window_attention_whole,
+     .in = {{ROWS(1, 98, 192), .grad = 1}},
+     OUT(1, 98, 64)},
     {.name = "attention", .build = attention, .in = {{ROWS(2, 53, 30), .grad = 1}}, OUT(2, 53, 10)},
     {.name = "attention, two inputs",
      .build = attention_cross,
@@ -267,6 +283,17 @@ const ops_row ops_rows[] = {
      .in = {{ROWS(2, 53, 36), .grad = 1}},
      OUT(2, 53, 12),
      .differs_in_eval = 1},
+    {.name = "attention, wide heads, dropout",
+     .build = attention_wide,
+     .in = {{ROWS(1, 70, 192), .grad = 1}},
+     OUT(1, 70, 64),
+     .differs_in_eval = 1},
+    {.name = "attention, many keys",
+     .build = attention_cross,
+     .in = {{ROWS(2, 17, 24), .grad = 1},
+            {ROWS(2, 129, 48), .grad = 1, .by_weight = 1},
+            {ROWS(2, 129), .kind = OPS_ROW_WEIGHT}},
+     OUT(2, 17, 24)},
     {.name = "conv1d", .build = conv, .product = 1, .in = {{ROWS(2, 12, 5), .grad = 1}}, OUT(2, 5, 6)},
     {.name = "conv1d, wide", .build = conv_wide, .product = 1, .in = {{ROWS(2, 12, 33), .grad = 1}}, OUT(2, 4, 7)},
     {.name = "conv1d, sparse", .build = conv_sparse, .product = 1, .in = {{ROWS(2, 10, 22), .grad = 1}}, OUT(2, 3, 5)},
