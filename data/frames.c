@@ -54,16 +54,16 @@ static mn_err read_frame(data_set *base, void *memory, int64_t index, data_draw 
 {
     const frame_set *s = (const frame_set *)base;
     scratch *t = memory;
-    data_frame f;
+    int64_t record;
     size_t size;
-    data_selection_at(s->selection, index, &f);
+    const data_shard *shard = data_selection_place(s->selection, index, &record);
     double began = mn_seconds();
-    MN_TRY(data_shard_read(f.shard, f.record, t->bytes, s->most, &size));
+    MN_TRY(data_shard_read(shard, record, t->bytes, s->most, &size));
     t->read_s += mn_seconds() - began;
     mn_err err = data_augment_picture(t->augmenter, t->bytes, size, draw, field[0]);
     if (err != MN_OK)
-        return mn_while(err, "decoding record %lld of %s (%s)", (long long)f.record, data_shard_about(f.shard)->path,
-                        data_shard_name(f.shard, f.record));
+        return mn_while(err, "decoding record %lld of %s (%s)", (long long)record, data_shard_about(shard)->path,
+                        data_shard_name(shard, record));
     if (s->cfg.mask_cells) data_mask_draw(s->cfg.mask_cells, s->cfg.mask_tokens, s->cfg.mask_ratio, draw, field[1]);
     if (s->target >= 0)
         data_selection_target(s->selection, index, field[s->target], field[base->weight_field]);

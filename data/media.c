@@ -53,23 +53,6 @@ typedef struct reader {
     char failure[512];
 } reader;
 
-static mn_err read_whole(reader *r, void *data, size_t size, int *end)
-{
-    char *p = data;
-    *end = 0;
-    while (size > 0) {
-        size_t n;
-        MN_TRY(data__child_read(&r->child, p, size, &n));
-        if (n == 0) {
-            *end = 1;
-            return MN_OK;
-        }
-        p += n;
-        size -= n;
-    }
-    return MN_OK;
-}
-
 // Room for `more` items behind *n of them; doubled, up to `most`.
 static mn_err make_room(reader *r, void **items, int64_t n, int64_t more, int64_t *room, int64_t most, size_t size)
 {
@@ -107,31 +90,31 @@ static mn_err read_chunk(reader *r, int *end)
     data_media *m = r->out;
     wire_head head;
     wire_info info;
-    MN_TRY(read_whole(r, &head, sizeof head, end));
+    MN_TRY(data__child_read_whole(&r->child, &head, sizeof head, end));
     if (*end) return MN_OK;
     if (head.bytes > WIRE_MAX_CHUNK) return mn_fail(MN_EINTERNAL, "%s: the helper talks nonsense", r->path);
     int64_t n;
     switch (head.tag) {
     case WIRE_INFO:
         if (head.bytes != sizeof info) break;
-        MN_TRY(read_whole(r, &info, sizeof info, end));
+        MN_TRY(data__child_read_whole(&r->child, &info, sizeof info, end));
         if (!*end) keep_info(m, &info);
         return MN_OK;
     case WIRE_TIMES:
         n = head.bytes / (int64_t)sizeof *m->t_us;
         MN_TRY(make_room(r, (void **)&m->t_us, m->frames, n, &r->frames_room, r->most_frames, sizeof *m->t_us));
-        MN_TRY(read_whole(r, m->t_us + m->frames, (size_t)n * sizeof *m->t_us, end));
+        MN_TRY(data__child_read_whole(&r->child, m->t_us + m->frames, (size_t)n * sizeof *m->t_us, end));
         m->frames += n;
         return MN_OK;
     case WIRE_PCM:
         n = head.bytes / (int64_t)sizeof *m->pcm;
         MN_TRY(make_room(r, (void **)&m->pcm, m->samples, n, &r->samples_room, r->most_samples, sizeof *m->pcm));
-        MN_TRY(read_whole(r, m->pcm + m->samples, (size_t)n * sizeof *m->pcm, end));
+        MN_TRY(data__child_read_whole(&r->child, m->pcm + m->samples, (size_t)n * sizeof *m->pcm, end));
         m->samples += n;
         return MN_OK;
     case WIRE_FAIL:
         if (head.bytes >= sizeof r->failure) break;
-        MN_TRY(read_whole(r, r->failure, head.bytes, end));
+        MN_TRY(data__child_read_whole(&r->child, r->failure, head.bytes, end));
         r->failure[head.bytes] = 0;
         *end = 1;
         return MN_OK;
@@ -142,19 +125,6 @@ static mn_err read_chunk(reader *r, int *end)
         break;
     }
     return mn_fail(MN_EINTERNAL, "%s: the helper talks nonsense", r->path);
-}
-
-// The child is gone: what its end means.
-static mn_err verdict(const reader *r, int status)
-{
-    if (r->ended) return MN_OK;
-    if (r->failure[0]) return mn_fail(MN_EDATA, "%s", r->failure);
-    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
-        return mn_fail(MN_ERETRY, "%s: reading it took too much processor time", r->path);
-    if (WIFSIGNALED(status))
-        return mn_fail(MN_EDATA, "%s: the helper that reads it died of signal %d (%s): damaged or hostile", r->path,
-                       WTERMSIG(status), strsignal(WTERMSIG(status)));
-    return mn_fail(MN_EDATA, "%s: the helper that reads it gave up with status %d", r->path, WEXITSTATUS(status));
 }
 
 static mn_err start_reader(reader *r, unsigned want, const data_media_limits *l)
@@ -194,7 +164,7 @@ mn_err data_media_read(const char *path, unsigned want, const data_media_limits 
         err = read_chunk(&r, &end);
     mn_err gone = data__child_end(&r.child, err != MN_OK, &status);
     if (err == MN_OK) err = gone;
-    if (err == MN_OK) err = verdict(&r, status);
+    if (err == MN_OK && !r.ended) err = data__child_verdict(path, status, r.failure);
     if (err != MN_OK) data_media_free(out);
     return err;
 }

@@ -77,6 +77,23 @@ mn_err data__child_read(data__child *c, void *data, size_t size, size_t *n)
     }
 }
 
+mn_err data__child_read_whole(data__child *c, void *data, size_t size, int *end)
+{
+    char *p = data;
+    *end = 0;
+    while (size > 0) {
+        size_t n;
+        MN_TRY(data__child_read(c, p, size, &n));
+        if (n == 0) {
+            *end = 1;
+            return MN_OK;
+        }
+        p += n;
+        size -= n;
+    }
+    return MN_OK;
+}
+
 mn_err data__child_write(data__child *c, const void *data, size_t size)
 {
     const char *p = data;
@@ -107,4 +124,15 @@ mn_err data__child_end(data__child *c, int kill_it, int *status)
             if (errno != EINTR) return mn_fail(MN_EIO, "%s: waitpid: %s", c->name, strerror(errno));
         return err;
     }
+}
+
+mn_err data__child_verdict(const char *name, int status, const char *failure)
+{
+    if (failure[0]) return mn_fail(MN_EDATA, "%s", failure);
+    if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXCPU)
+        return mn_fail(MN_ERETRY, "%s: reading it took too much processor time", name);
+    if (WIFSIGNALED(status))
+        return mn_fail(MN_EDATA, "%s: the helper that reads it died of signal %d (%s): damaged or hostile", name,
+                       WTERMSIG(status), strsignal(WTERMSIG(status)));
+    return mn_fail(MN_EDATA, "%s: the helper that reads it gave up with status %d", name, WEXITSTATUS(status));
 }

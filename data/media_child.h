@@ -19,8 +19,14 @@ typedef struct data__child {
 MN_MUST_CHECK mn_err data__child_start(data__child *c, char *const argv[], int file, const char *name, double seconds);
 // Up to `size` bytes; *n = 0 at its end.
 MN_MUST_CHECK mn_err data__child_read(data__child *c, void *data, size_t size, size_t *n);
+// Exactly `size` bytes; *end 1: it ended before.
+MN_MUST_CHECK mn_err data__child_read_whole(data__child *c, void *data, size_t size, int *end);
 MN_MUST_CHECK mn_err data__child_write(data__child *c, const void *data, size_t size);
 // Closes our end and waits; kill: does not let it finish. *status as of waitpid.
 MN_MUST_CHECK mn_err data__child_end(data__child *c, int kill_it, int *status);
+
+// What it means that a child which reads the file `name` ended with this status before it was done. failure: what it said
+// itself, "" for nothing.
+mn_err data__child_verdict(const char *name, int status, const char *failure);
 
 #endif

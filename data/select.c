@@ -172,10 +172,15 @@ int64_t data_selection_record(const data_selection *s, int64_t i)
     return s->sample[i];
 }
 
+const data_shard *data_selection_place(const data_selection *s, int64_t i, int64_t *record)
+{
+    return data_folder_at(s->folder, data_selection_record(s, i), record);
+}
+
 void data_selection_at(const data_selection *s, int64_t i, data_frame *out)
 {
     int64_t record;
-    const data_shard *shard = data_folder_at(s->folder, data_selection_record(s, i), &record);
+    const data_shard *shard = data_selection_place(s, i, &record);
     const data_index *x = data_shard_index(shard);
     int32_t video = x->video ? x->video[record] : -1;
     *out = (data_frame){.shard = shard,
@@ -254,12 +259,46 @@ void data_selection_classes(const data_selection *s, int64_t count[DATA_EXPRESSI
     }
 }
 
-void data_selection_balance(const data_selection *s, double *weights)
+static int32_t expression_of(const data_index *x, int64_t record)
 {
-    int64_t count[DATA_EXPRESSIONS];
-    data_selection_classes(s, count);
+    int valid = (x->mask[record] & DATA_HAS_EXPR) && x->expr[record] >= 0 && x->expr[record] < DATA_EXPRESSIONS;
+    return valid ? x->expr[record] : DATA_EXPRESSIONS;
+}
+
+// Samples are in the order of the folder: those of a video follow each other.
+static void number_videos(const data_selection *s, int32_t *group, int64_t *n_groups)
+{
+    const data_video *last = NULL;
+    *n_groups = 0;
     for (int64_t i = 0; i < s->n; i++) {
-        int k = class_of(s, i);
-        weights[i] = k >= 0 ? 1 / (double)count[k] : 0;
+        data_frame f;
+        data_selection_at(s, i, &f);
+        if (i == 0 || f.video != last) ++*n_groups;
+        last = f.video;
+        group[i] = (int32_t)(*n_groups - 1);
     }
+}
+
+mn_err data_selection_groups(const data_selection *s, data_group by, int32_t *group, int64_t *n_groups)
+{
+    static const char *const name[] = {"expressions", "videos", "persons"};
+    int32_t most = by == DATA_BY_EXPRESSION ? DATA_EXPRESSIONS : -1;
+    for (int64_t i = 0, record; i < s->n; i++) {
+        const data_index *x = data_shard_index(data_folder_at(s->folder, s->sample[i], &record));
+        int has = by == DATA_BY_EXPRESSION ? x->expr && x->mask
+                  : by == DATA_BY_VIDEO    ? x->video != NULL
+                                           : x->identity != NULL;
+        if (!has) return mn_fail(MN_ECONFIG, "%s: its records have no %s to sample by", s->cfg.dir, name[by]);
+        if (by == DATA_BY_VIDEO) continue;
+        group[i] = by == DATA_BY_EXPRESSION ? expression_of(x, record) : x->identity[record];
+        if (group[i] > most) most = group[i];
+    }
+    if (by == DATA_BY_VIDEO) {
+        number_videos(s, group, n_groups);
+        return MN_OK;
+    }
+    for (int64_t i = 0; i < s->n; i++)
+        if (group[i] < 0) group[i] = most + 1;
+    *n_groups = (int64_t)most + 2;
+    return MN_OK;
 }

@@ -53,6 +53,8 @@ MN_MUST_CHECK mn_err data_selection_open(data_selection **out, const data_select
 void data_selection_close(data_selection *s);
 int64_t data_selection_count(const data_selection *s);
 void data_selection_at(const data_selection *s, int64_t i, data_frame *out);
+// Where sample i is, without looking at its video: what reading it needs.
+const data_shard *data_selection_place(const data_selection *s, int64_t i, int64_t *record);
 int64_t data_selection_record(const data_selection *s, int64_t i); // number in the folder: the record part of its id
 data_select_counts data_selection_counts(const data_selection *s);
 const char *data_selection_text(const data_selection *s); // "12000 of 15000 records used, 3000 without a valid label"
@@ -69,7 +71,9 @@ void data_selection_drop(data_selection *s, int (*drop)(const void *context, con
 void data_selection_target(const data_selection *s, int64_t i, float *target, float *weight);
 // Samples of each expression, for class weights. cfg.task must be DATA_EXPR.
 void data_selection_classes(const data_selection *s, int64_t count[DATA_EXPRESSIONS]);
-// Sampling weights (count) that show every expression equally often. cfg.task must be DATA_EXPR.
-void data_selection_balance(const data_selection *s, double *weights);
+// The group (count) of each sample, 0 .. *n_groups - 1, for sampling; what has no label is a group of its own. The column
+// must be in memory (cfg.task, cfg.columns); MN_ECONFIG: the dataset has none.
+typedef enum data_group { DATA_BY_EXPRESSION, DATA_BY_VIDEO, DATA_BY_IDENTITY } data_group;
+MN_MUST_CHECK mn_err data_selection_groups(const data_selection *s, data_group by, int32_t *group, int64_t *n_groups);
 
 #endif

@@ -26,7 +26,8 @@ typedef struct dist_control {
     float stop;    // ranks that were asked to stop
     float no_time; // ranks that were asked to stop and have no time to save
     float bad;     // ranks whose loss or batch is not to be trusted: skip the step
-    float user[13];
+    float waited;  // seconds that ranks have waited for data, all together
+    float user[12];
 } dist_control;
 
 typedef struct dist_range {

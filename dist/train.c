@@ -345,7 +345,8 @@ static mn_err put_batch(loop *l, const data_batch *b)
     MN_TRY(dist_feed(l->graph, l->task->train, b));
     MN_TRY(nn_optim_begin(l->optim, &args));
     dist_control own = {.stop = dist_signal_pending() || mn_fault("train.stop") ? 1.0f : 0.0f,
-                        .no_time = dist_signal_has_time(seconds_to_save(l)) ? 0.0f : 1.0f};
+                        .no_time = dist_signal_has_time(seconds_to_save(l)) ? 0.0f : 1.0f,
+                        .waited = (float)l->data_s};
     MN_TRY(dist_gradients_begin(l->gradients, &own));
     MN_TRY(nn_graph_run(l->graph, &(nn_tick){(uint64_t)l->state.step, b->first_row, b->rows}));
     MN_TRY(nn_optim_post(l->optim));
@@ -356,7 +357,6 @@ static mn_err put_batch(loop *l, const data_batch *b)
                                                  .samples = b->global_rows,
                                                  .ids = b->ids,
                                                  .lr = args.lr,
-                                                 .data_s = l->data_s,
                                                  .begin = l->begin};
     l->state.data = b->after;
     l->state.step++;
@@ -395,12 +395,13 @@ static mn_err report_step(loop *l, const flight *f, const nn_optim_result *r)
 // The results of the oldest step that was put on the device: of this one on a CPU, of the one before on a GPU.
 static mn_err land(loop *l)
 {
-    const flight *f = &l->flying[l->landed % FLYING];
+    flight *f = &l->flying[l->landed % FLYING];
     nn_optim_result r;
     dist_control sum;
     MN_TRY(nn_optim_take(l->optim, &r));
     MN_TRY(dist_gradients_take(l->gradients, &sum));
     if (mn_fault("train.rank_means")) MN_TRY(average_loss(l, &r.loss));
+    f->data_s = (double)sum.waited / dist_world(l->comm); // a rank that waits holds up all
     double now = mn_seconds();
     l->step_s = now - (f->begin > l->landed_at ? f->begin : l->landed_at);
     l->landed_at = now;

@@ -40,19 +40,22 @@ static mn_err time_reads(const data_set *set, findings *f)
     size_t most = data_frames_largest(set), size;
     uint8_t *buffer = mn_calloc(1, most + 1);
     mn_err err = MN_OK;
-    int64_t n = set->count;
+    int64_t *sample = mn_calloc(READS, sizeof *sample);
+    for (int64_t i = 0; i < READS; i++)
+        sample[i] = mn_rng_permute(7, set->count, i % set->count);
     for (int pass = 0; pass < 3; pass++) { // the first one fills the cache
         double began = mn_seconds(), bytes = 0;
         for (int64_t i = 0; i < READS; i++) {
-            data_frame at;
-            data_selection_at(s, mn_rng_permute(7, n, i % n), &at);
-            MN_TRY_OUT(err, data_shard_read(at.shard, at.record, buffer, most, &size));
+            int64_t record;
+            const data_shard *shard = data_selection_place(s, sample[i], &record);
+            MN_TRY_OUT(err, data_shard_read(shard, record, buffer, most, &size));
             bytes += (double)size;
         }
         f->read_us = (mn_seconds() - began) / READS * 1e6;
         f->record_bytes = bytes / READS;
     }
 out:
+    free(sample);
     free(buffer);
     return err;
 }

@@ -2,6 +2,7 @@
 
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
+#include "recipes/sampling.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -50,6 +51,7 @@ static mn_err open_part(mien_job *j, mien_use use, const char *split, const mien
     char *dir = mien_data_path(j, part->set);
     one.select.dir = dir;
     one.select.split = split ? split : part->split;
+    one.select.columns = use == MIEN_USE_TRAIN ? mien_sampling_columns(j) : 0;
     one.select.invalid = j->common.data_invalid == MIEN_INVALID_COLUMN ? DATA_INVALID_COLUMN : DATA_INVALID_FRAME;
     one.select.stride = use == MIEN_USE_TRAIN   ? j->common.data_stride
                         : use == MIEN_USE_SCORE ? j->common.eval_stride

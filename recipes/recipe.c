@@ -35,6 +35,7 @@ static const char *const invalids[] = {"frame", "column", NULL};
 static const char *const schedules[] = {"constant", "cosine", "multistep", NULL};
 static const char *const selects[] = {"best", "last", NULL};
 static const char *const scores[] = {"task", "expr_f1", "au_f1", "ccc_mean", "loss", NULL}; // order of MIEN_SELECT_*
+static const char *const samplings[] = {"none", "expression", "video", "identity", NULL};   // order of MIEN_SAMPLING_*
 static const char *const zero_divisions[] = {"0", "1", "skip", "sklearn13", NULL};
 
 static const mn_option part_options[] = {
@@ -59,6 +60,12 @@ const mn_option mien_common_options[] = {
     MN_OPT_ENUM(C, data_invalid, "data.invalid", "frame", invalids, 0,
                 "what an invalid label drops: the frame for that task, or the column"),
     MN_OPT_INT(C, data_stride, "data.stride", "1", 1, 1000, 0, "take every n-th frame of a video"),
+    MN_OPT_ENUM(C, sampling_by, "sampling.by", "none", samplings, 0,
+                "groups that training shows more equally than they are there, drawing with replacement"),
+    MN_OPT_FLOAT(C, sampling_power, "sampling.power", "1", 0, 1, 0,
+                 "a sample of a group of n is drawn in proportion to n^-power; 1: all groups equally often"),
+    MN_OPT_INT(C, sampling_samples, "sampling.samples", "0", 0, 1e12, 0,
+               "draws in an epoch; 0: as many samples as there are"),
     MN_OPT_FLOAT(C, lr, "optim.lr", "1e-3", 0, 10, 0, "peak learning rate"),
     MN_OPT_INT(C, scale_batch, "optim.scale_batch", "0", 0, 1e6, 0,
                "all learning rates are multiplied by train.batch over this; 0: no"),
@@ -326,7 +333,8 @@ static mn_err check_mixup(const mien_job *j, const data_set *train, unsigned fie
 mn_err mien_train_cfg(mien_job *j, const data_set *train, dist_train_cfg *cfg)
 {
     const mien_common *c = &j->common;
-    int64_t per_epoch = dist_steps_per_epoch(train, c->batch, 0);
+    int64_t draws = c->sampling_by ? c->sampling_samples : 0;
+    int64_t per_epoch = dist_steps_per_epoch(train, c->batch, draws);
     int64_t steps = c->steps > 0 ? c->steps : c->epochs * per_epoch;
     unsigned mixed = j->task->mixup_fields ? j->task->mixup_fields(train) : 0;
     MN_TRY(check_select(j));

@@ -9,6 +9,7 @@
 #ifndef RECIPES_RECIPE_H
 #define RECIPES_RECIPE_H
 
+#include "data/select.h"
 #include "dist/train.h"
 #include "nn/base/schema.h"
 #include "nn/device.h"
@@ -49,6 +50,9 @@ typedef struct mien_common {
     int init_select;
     int zero_division;
     int64_t log_every;
+    int sampling_by;
+    double sampling_power;
+    int64_t sampling_samples;
     const char *stage_dir;
     double stage_limit;
     double step_deadline, init_deadline;
@@ -87,7 +91,9 @@ typedef struct mien_task {
     mn_err (*score_add)(void *job, nn_graph *g, const data_batch *b);
     mn_err (*score_end)(void *job, dist_comm *c, dist_score *out);
     int (*target)(const mien_job *j); // DATA_EXPR, DATA_AU or DATA_VA; NULL: not scored by those metrics
-    void (*close)(mien_job *j);       // what the task keeps in its conf; may be NULL
+    // The frames of a set of pictures or sound, for sampling.by; NULL: its samples are no frames.
+    const data_selection *(*selection)(const mien_job *j, const data_set *set);
+    void (*close)(mien_job *j); // what the task keeps in its conf; may be NULL
     unsigned (*mixup_fields)(const data_set *set);
     // Layers below the head, for layer-wise decay; NULL: none.
     int (*layers)(const mien_job *j);

@@ -6,6 +6,7 @@
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
 #include "recipes/recipe.h"
+#include "recipes/sampling.h"
 #include "recipes/sources.h"
 
 #include <stdlib.h>
@@ -82,7 +83,7 @@ static mn_err compare_recipe(void *recipe, const char *saved_path)
 static mn_err train(mien_job *j, const train_arguments *a)
 {
     data_set *sets = NULL, *eval = NULL;
-    dist_train_cfg cfg;
+    dist_train_cfg cfg = {0};
     mn_err err;
     char *text = mn_recipe_text(j->recipe);
     j->training = 1;
@@ -92,6 +93,7 @@ static mn_err train(mien_job *j, const train_arguments *a)
         MN_TRY_OUT(err, dist_proceed(j->comm, j->task->open(j, MIEN_USE_SCORE, j->common.eval_split, &eval)));
     j->score_set = eval;
     MN_TRY_OUT(err, mien_train_cfg(j, sets, &cfg));
+    MN_TRY_OUT(err, dist_agree(j->comm, mien_sampling_open(j, sets, &cfg)));
     int writes = dist_rank(j->comm) == 0 && !a->dry_run;
     MN_TRY_OUT(err, dist_agree(j->comm, writes ? make_runs(j->common.runs_dir) : MN_OK));
     MN_TRY_OUT(err, record_sources(j, sets, a->dry_run));
@@ -103,6 +105,7 @@ static mn_err train(mien_job *j, const train_arguments *a)
     dist_task task = mien_dist_task(j, sets, eval);
     MN_TRY_OUT(err, dist_train(j->comm, &task, &cfg));
 out:
+    free((void *)(uintptr_t)cfg.weights); // ours
     data_set_close(eval);
     data_set_close(sets);
     free(text);

@@ -94,11 +94,40 @@ static data__aw_video *video_named(tree *t, const char *name)
 
 // First pass: where things are
 
+// Which challenge a path is of: "6th_ABAW_Annotations", "Third ABAW Annotations", "ABAW4"; 0: it does not say.
+static int edition_of(const char *path)
+{
+    static const char *const words[] = {"First", "Second",  "Third",  "Fourth", "Fifth",
+                                        "Sixth", "Seventh", "Eighth", "Ninth",  "Tenth"};
+    int edition = 0;
+    for (const char *p = path; (p = strcasestr(p, "ABAW")); p += 4) {
+        const char *q = p;
+        if (isdigit((unsigned char)p[4])) edition = (int)strtol(p + 4, NULL, 10);
+        while (q > path && strchr(" _-", q[-1]))
+            q--;
+        for (int k = 0; k < (int)(sizeof(words) / sizeof(words[0])); k++) {
+            size_t n = strlen(words[k]);
+            if ((size_t)(q - path) >= n && strncasecmp(q - n, words[k], n) == 0) edition = k + 1;
+        }
+        if (q - path >= 3 && isalpha((unsigned char)q[-1]) && isdigit((unsigned char)q[-3])) { // 6th
+            const char *digits = q - 3;
+            while (digits > path && isdigit((unsigned char)digits[-1]))
+                digits--;
+            edition = (int)strtol(digits, NULL, 10);
+        }
+    }
+    return edition;
+}
+
 static void take_annotations(tree *t, int task, const char *path)
 {
     char **have = &t->annotations[task];
+    size_t source = strlen(t->im->cfg->src);
+    int newer = !*have || edition_of(path + source) >= edition_of(*have + source);
     if (*have && t->im->cfg->ranks.rank == 0)
-        mn_warn("import: two sets of %s labels, taking the second: %s, %s", task_text[task], *have, path);
+        mn_warn("import: two sets of %s labels: taking %s, not %s", task_text[task], newer ? path : *have,
+                newer ? *have : path);
+    if (!newer) return;
     free(*have);
     *have = mn_strdup(path);
 }
@@ -119,14 +148,14 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
 {
     tree *t = ctx;
     if (kind == DATA__FILE && (ends(name, ".mp4") || ends(name, ".avi"))) take_media(t, path, name);
-    if (kind == DATA__FILE && ends(name, "test_set_release.txt")) {
+    if (kind == DATA__FILE && (ends(name, "test_set_release.txt") || ends(name, "expected_frames.txt"))) {
         t->lists = mn_realloc(t->lists, (size_t)t->n_lists + 1, sizeof(*t->lists));
         t->lists[t->n_lists++] = mn_strdup(path);
     }
     if (!is_folder(kind)) return 0;
     if (strcasecmp(name, "MTL_Challenge") == 0) {
         if (t->im->cfg->ranks.rank == 0)
-            mn_info("import: %s: not imported, it labels another dataset (s-Aff-Wild2)", path);
+            mn_info("import: %s: not imported, it labels another dataset: 'mien data import s-affwild2'", path);
         return 0;
     }
     for (int i = 0; i < CROP_ROOTS; i++)
@@ -191,10 +220,12 @@ typedef struct sets {
     mn_err err;
 } sets;
 
-static mn_err read_set(tree *t, int task, const char *path, int split)
+static mn_err read_set_of(tree *t, int task, char **set, int split)
 {
     data__entries l;
-    MN_TRY(data__entries_of(&l, path));
+    MN_TRY(data__entries_of(&l, *set));
+    MN_TRY(enter_twin(set, &l));
+    const char *path = *set;
     data__import_note(t->im, DATA__NOTE_HIDDEN, l.hidden);
     for (int64_t i = 0; i < l.n; i++) {
         if (l.e[i].kind != DATA__FILE || !ends(l.e[i].name, ".txt")) {
@@ -216,6 +247,14 @@ static mn_err read_set(tree *t, int task, const char *path, int split)
     }
     data__entries_free(&l);
     return MN_OK;
+}
+
+static mn_err read_set(tree *t, int task, const char *path, int split)
+{
+    char *set = mn_strdup(path);
+    mn_err err = read_set_of(t, task, &set, split);
+    free(set);
+    return err;
 }
 
 static int look_for_sets(void *ctx, const char *path, const char *name, data__kind kind)

@@ -36,7 +36,9 @@ mn_err data__entries_of(data__entries *out, const char *dir)
     int64_t capacity = 0;
     errno = 0;
     for (struct dirent *e; (e = readdir(d)); errno = 0) {
-        if (e->d_name[0] == '.') {
+        int of_mac =
+            strcmp(e->d_name, "__MACOSX") == 0; // beside what a Mac packed: files of the same names without content
+        if (e->d_name[0] == '.' || of_mac) {
             l.hidden += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
             continue;
         }

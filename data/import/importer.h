@@ -26,6 +26,7 @@
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
     X(BOX, "face box outside of the picture", PICTURE)                                                                 \
     X(NO_FACE, "no face", NEITHER)                                                                                     \
+    X(UNLABELLED, "no valid label", NEITHER)                                                                           \
     X(UNLISTED, "in no partition", ROW)                                                                                \
     X(COLUMNS, "wrong number of columns", ROW)                                                                         \
     X(NUMBER, "not a number", ROW)                                                                                     \
@@ -50,9 +51,14 @@ typedef enum data__reason {
     X(NO_BOX, "rows without a usable face box")                                                                        \
     X(BOX_OVER, "face boxes that reach over the edge of the picture")                                                  \
     X(REPEATED, "rows that repeat a picture")                                                                          \
+    X(SAME_ROW, "rows that are there twice")                                                                           \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
     X(NO_AFFECT, "pictures without a file of valence or arousal")                                                      \
     X(NO_MAJORITY, "faces without an expression that most voters gave")                                                \
+    X(SECOND_FACE, "pictures with a second face: no age, gender or identity")                                          \
+    X(UNSURE_FACE, "faces found with a score below 1: no age, gender or identity")                                     \
+    X(NO_AGE, "rows from which no age from 0 to 100 follows")                                                          \
+    X(NO_GENDER, "rows without a gender")                                                                              \
     X(NO_PICTURE, "frames without a picture")                                                                          \
     X(SECOND_CROPS, "folders of crops of videos that have better ones")                                                \
     X(NOTHING, "names in lists of which nothing is here")                                                              \

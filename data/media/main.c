@@ -1,11 +1,14 @@
-// mien-media: the helper beside mien that reads and writes video files.
+// mien-media: the helper beside mien that reads and writes video files and the tables of IMDB-WIKI.
 //
 //     mien-media probe FILE                          what is in it, as JSON
 //     mien-media read FILE [--no-frames|--no-sound]  times of the frames and 16 kHz mono sound, as chunks (wire.h)
 //     mien-media make FILE --size 160x120 --frames N --samples N < sound and frames
+//     mien-media faces FILE                          rows of imdb.mat or wiki.mat, as chunks
+//     mien-media make-faces FILE --variable imdb < rows
 //
 // FILE "-" is the standard input, which must be a file. Before anything of FILE is looked at the process gives up what
 // it does not need: address space, processor time, opening files, new privileges.
+#include "data/media/faces.h"
 #include "data/media/media.h"
 #include "nn/base/mem.h"
 
@@ -48,7 +51,9 @@ enum {
     CHANNELS,
     START,
     VIDEO,
-    AUDIO
+    AUDIO,
+    VARIABLE,
+    PLAIN
 };
 
 typedef struct arguments {
@@ -56,6 +61,7 @@ typedef struct arguments {
     int no_frames, no_sound;
     rlim_t memory, seconds;
     media_make_cfg make;
+    media_faces_cfg faces;
 } arguments;
 
 static const struct argp_option options[] = {
@@ -72,6 +78,8 @@ static const struct argp_option options[] = {
     {"audio-start-us", START, "N", 0, "make: start of the sound after the first frame, 0", 0},
     {"video", VIDEO, "mpeg4|h264", 0, "make: encoder of the frames, mpeg4", 0},
     {"audio", AUDIO, "aac|mp3|pcm", 0, "make: encoder of the sound, aac", 0},
+    {"variable", VARIABLE, "imdb|wiki", 0, "make-faces: name of the struct, imdb", 0},
+    {"plain", PLAIN, 0, 0, "make-faces: not compressed, UTF-8, doubles only", 0},
     {"memory", MEMORY, "MIB", 0, "limit of address space, 2048", 0},
     {"seconds", SECONDS, "N", 0, "limit of processor time, 3600", 0},
     {0},
@@ -132,6 +140,12 @@ static error_t parse_make(int key, char *arg, struct argp_state *state)
         return 0;
     case AUDIO:
         m->audio = arg;
+        return 0;
+    case VARIABLE:
+        a->faces.variable = arg;
+        return 0;
+    case PLAIN:
+        a->faces.plain = 1;
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -291,19 +305,46 @@ static mn_err read_chunks(const arguments *a, int fd)
     return sent == MN_OK ? err : sent;
 }
 
+static mn_err chunk_rows(const void *rows, size_t bytes)
+{
+    return chunk(WIRE_FACES, rows, bytes);
+}
+
+static mn_err faces_chunks(const arguments *a, int fd)
+{
+    const char *name = a->name ? a->name : a->path;
+    void *mat;
+    int next = dup(fd); // the descriptor that libmatio will get
+    if (next < 0) return mn_fail(MN_EIO, "%s: %s", name, strerror(errno));
+    close(next);
+    mn_err err = give_up_rights(a, (rlim_t)next + 1);
+    if (err == MN_OK) err = media_faces_open(fd, name, &mat);
+    if (err == MN_OK) err = limit_one(RLIMIT_NOFILE, 0, "open files");
+    if (err == MN_OK) err = media_faces_read(mat, name, chunk_rows);
+    if (err == MN_OK) return chunk(WIRE_END, NULL, 0);
+    mn_err sent = chunk(WIRE_FAIL, mn_errmsg(), strlen(mn_errmsg()));
+    return sent == MN_OK ? err : sent;
+}
+
 static mn_err run(arguments *a)
 {
+    if (strcmp(a->verb, "make-faces") == 0) {
+        MN_TRY(give_up_rights(a, 16));
+        a->faces.path = a->path;
+        return media_faces_make(&a->faces, STDIN_FILENO);
+    }
     if (strcmp(a->verb, "make") == 0) {
         MN_TRY(give_up_rights(a, 16));
         a->make.path = a->path;
         return media_make(&a->make, STDIN_FILENO);
     }
-    int reads = strcmp(a->verb, "read") == 0;
-    if (!reads && strcmp(a->verb, "probe") != 0) return mn_fail(MN_EUSAGE, "%s is none of probe, read, make", a->verb);
+    int reads = strcmp(a->verb, "read") == 0, faces = strcmp(a->verb, "faces") == 0;
+    if (!reads && !faces && strcmp(a->verb, "probe") != 0)
+        return mn_fail(MN_EUSAGE, "%s is none of probe, read, make, faces, make-faces", a->verb);
     int fd = strcmp(a->path, "-") == 0 ? STDIN_FILENO : open(a->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return mn_fail(MN_ENOINPUT, "%s: %s", a->path, strerror(errno));
-    mn_err err = give_up_rights(a, 0);
-    if (err == MN_OK) err = reads ? read_chunks(a, fd) : probe(fd, a->path);
+    mn_err err = faces ? faces_chunks(a, fd) : give_up_rights(a, 0);
+    if (err == MN_OK && !faces) err = reads ? read_chunks(a, fd) : probe(fd, a->path);
     if (fd != STDIN_FILENO) close(fd);
     return err;
 }
@@ -313,9 +354,15 @@ int main(int argc, char **argv)
     arguments a = {
         .memory = 2048,
         .seconds = 3600,
+        .faces = {.variable = "imdb"},
         .make = {.video = "mpeg4", .audio = "aac", .fps_num = 30, .fps_den = 1, .rate = 16000, .channels = 1}};
-    static const struct argp argp = {
-        options, parse, "probe|read|make FILE", "Reads and writes video files for mien.", NULL, NULL, NULL};
+    static const struct argp argp = {options,
+                                     parse,
+                                     "probe|read|make|faces|make-faces FILE",
+                                     "Reads and writes video files, and tables of faces, for mien.",
+                                     NULL,
+                                     NULL,
+                                     NULL};
     argp_err_exit_status = 64;
     if (argp_parse(&argp, argc, argv, 0, NULL, &a) != 0) return 64;
     mn_err err = run(&a);

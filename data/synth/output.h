@@ -48,6 +48,8 @@ mn_err data__make_casia_webface(const char *root, const data_synth_cfg *cfg, dat
 mn_err data__make_celeba(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_expw(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_ferplus(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
+mn_err data__make_imdb_wiki(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
+mn_err data__make_s_affwild2(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 mn_err data__make_folder(const char *root, const data_synth_cfg *cfg, data_synth_report *report);
 
 #endif

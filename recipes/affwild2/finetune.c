@@ -8,6 +8,7 @@
 #include "recipes/options.h"
 #include "recipes/pictures.h"
 #include "recipes/recipe.h"
+#include "recipes/sampling.h"
 #include "recipes/score.h"
 
 #include <stdio.h>
@@ -96,6 +97,9 @@ static mn_err check(mien_job *j)
 {
     conf *c = j->conf;
     c->ce.smoothing = (float)c->smoothing;
+    if (c->class_weights && j->common.sampling_by == MIEN_SAMPLING_EXPRESSION)
+        return mn_recipe_fail(j->recipe, "loss.class_weights",
+                              "balances the expressions that sampling.by has balanced already; choose one");
     if (c->model == WAV2VEC2) return check_wav(j);
     if (c->model == GREY) c->net.image = 16;
     return c->model == SWIN ? mien_swin_config(j->recipe, &c->swin, &c->net) : MN_OK;
@@ -120,7 +124,8 @@ static mn_err open_sound(mien_job *j, mien_use use, const char *split, data_set 
                    .task = c->target,
                    .labelled = 1,
                    .invalid = j->common.data_invalid == MIEN_INVALID_COLUMN ? DATA_INVALID_COLUMN : DATA_INVALID_FRAME,
-                   .stride = use == MIEN_USE_TRAIN ? j->common.data_stride : j->common.eval_stride},
+                   .stride = use == MIEN_USE_TRAIN ? j->common.data_stride : j->common.eval_stride,
+                   .columns = use == MIEN_USE_TRAIN ? mien_sampling_columns(j) : 0},
         .seconds = c->seconds};
     if (use == MIEN_USE_FRAMES) {
         cfg.select.labelled = 0;
@@ -346,6 +351,7 @@ const mien_task mien_task_finetune = {.name = "finetune",
                                       .score_begin = score_begin,
                                       .score_add = score_add,
                                       .score_end = mien_score_finish,
+                                      .selection = selection,
                                       .close = close_conf,
                                       .target = target_of,
                                       .mixup_fields = mixup_fields,

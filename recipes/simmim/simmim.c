@@ -134,7 +134,14 @@ static mn_err score_end(void *job, dist_comm *comm, dist_score *out)
     return MN_OK;
 }
 
+static const data_selection *selection(const mien_job *j, const data_set *set)
+{
+    (void)j;
+    return data_frames_selection(set);
+}
+
 const mien_task mien_task_simmim = {.name = "simmim",
+                                    .selection = selection,
                                     .options = options,
                                     .conf_bytes = sizeof(conf),
                                     .check = check,

@@ -207,29 +207,35 @@ Test(frames, keep_chooses_whole_videos)
     support_remove(dir);
 }
 
-Test(frames, balance_shows_every_expression_equally_often)
+Test(frames, groups_are_those_of_the_labels)
 {
     char *dir = corpus_folder();
     data_frames_cfg cfg = {.select = {.dir = dir, .split = "train", .task = DATA_EXPR, .labelled = 1},
                            .augment = {.size = 8}};
     data_set *s;
     must(data_frames_open(&s, &cfg));
-    double *w = mn_calloc((size_t)s->count, sizeof *w), sum[DATA_EXPRESSIONS] = {0};
-    int64_t count[DATA_EXPRESSIONS], seen[DATA_EXPRESSIONS] = {0};
+    int32_t *group = mn_calloc((size_t)s->count, sizeof *group);
+    int64_t count[DATA_EXPRESSIONS], seen[DATA_EXPRESSIONS] = {0}, n;
     data_selection_classes(data_frames_selection(s), count);
-    data_selection_balance(data_frames_selection(s), w);
+    must(data_selection_groups(data_frames_selection(s), DATA_BY_EXPRESSION, group, &n));
+    cr_assert_geq(n, DATA_EXPRESSIONS);
     for (int64_t i = 0; i < s->count; i++) {
         data_frame f;
         data_selection_at(data_frames_selection(s), i, &f);
-        int k = made_expr(video_number(f.video), f.frame);
-        sum[k] += w[i];
-        seen[k]++;
+        cr_assert_eq(group[i], made_expr(video_number(f.video), f.frame));
+        seen[group[i]]++;
     }
-    for (int k = 0; k < DATA_EXPRESSIONS; k++) {
+    for (int k = 0; k < DATA_EXPRESSIONS; k++)
         cr_assert_eq(count[k], seen[k]);
-        cr_assert_float_eq(sum[k], 1, 1e-9);
+    must(data_selection_groups(data_frames_selection(s), DATA_BY_VIDEO, group, &n));
+    for (int64_t i = 1; i < s->count; i++) {
+        data_frame a, b;
+        data_selection_at(data_frames_selection(s), i - 1, &a);
+        data_selection_at(data_frames_selection(s), i, &b);
+        cr_assert(group[i] < n && group[i] - group[i - 1] == (a.video != b.video));
     }
-    free(w);
+    cr_assert_eq(data_selection_groups(data_frames_selection(s), DATA_BY_IDENTITY, group, &n), MN_ECONFIG);
+    free(group);
     data_set_close(s);
     support_remove(dir);
 }

@@ -32,7 +32,7 @@ only() {
 only 'mpi\.h' 'dist/comm'
 only 'oneapi/dnnl' 'nn/onednn[_.]'
 only 'hdf5\.h' 'data/(shard|features)'
-only 'libav|libsw' 'data/media/'
+only 'libav|libsw|matio' 'data/media/'
 only 'yaml\.h' 'nn/base/schema'
 only 'turbojpeg\.h|jpeglib\.h' 'data/(image|region)'
 only 'cairo' 'data/sheet\.c|dist/report'

@@ -232,6 +232,11 @@ static nn_tensor *l1_loss(nn_graph *g, nn_tensor **in)
     return nn_l1_loss(g, in[0], in[1], in[2], in[3], 4, 2);
 }
 
+static nn_tensor *l1_loss_even(nn_graph *g, nn_tensor **in)
+{
+    return nn_l1_loss(g, in[0], in[1], in[2], in[3], 8, 4);
+}
+
 static nn_tensor *ce_loss(nn_graph *g, nn_tensor **in)
 {
     const nn_ce_cfg cfg = {.smoothing = 0.1f, .class_weight = {1, 2, 0.5f, 0.7f, 3}};
@@ -457,6 +462,13 @@ const ops_row ops_rows[] = {
      OUT(3, 35, 16),
      .differs_in_eval = 1,
      .couples_rows = 1},
+    {.name = "l1_loss, even",
+     .build = l1_loss_even,
+     .in = {{ROWS(3, 6, 192), .lo = 2, .hi = 3, .grad = 1, .by_weight = 1},
+            {ROWS(3, 16, 24, 3), OPS_F32, .by_weight = 1},
+            {ROWS(3, 24), OPS_MASK},
+            {ROWS(3), OPS_ROW_WEIGHT}},
+     .scalar = 1},
 };
 
 const int n_ops_rows = (int)(sizeof ops_rows / sizeof *ops_rows);
