@@ -183,11 +183,13 @@ static double cpu_seconds(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static mn_err take_batches(data_loader *l, double seconds, data_bench_result *out)
+static mn_err take_batches(data_loader *l, const data_loader_cfg *cfg, double seconds, data_bench_result *out)
 {
     const data_batch *b;
-    MN_TRY(data_loader_next(l, &b));
-    data_loader_release(l, b);
+    for (int i = 0; i <= cfg->ahead; i++) { // all memory is touched for the first time
+        MN_TRY(data_loader_next(l, &b));
+        data_loader_release(l, b);
+    }
     int ready;
     double began = mn_seconds(), cpu = cpu_seconds();
     int64_t before = data_loader_progress(l, &ready);
@@ -209,7 +211,7 @@ mn_err data_bench_loader(const data_loader_cfg *cfg, double seconds, data_bench_
     double before[DATA_STAGES], began = mn_seconds();
     memcpy(before, cfg->set->stage, sizeof before);
     MN_TRY(data_loader_open(&l, cfg, (data_state){.seed = 1}));
-    mn_err err = take_batches(l, seconds, out);
+    mn_err err = take_batches(l, cfg, seconds, out);
     data_loader_close(l); // threads end where they are: what they had is all of their time
     out->threads_s = cfg->threads * (mn_seconds() - began);
     for (int k = 0; k < DATA_STAGES; k++)

@@ -27,10 +27,10 @@ typedef struct data_bench_result {
     int64_t rows;
     double seconds, rows_per_s;
     double cpu_s;              // of the loader's threads and the consumer
-    double stage[DATA_STAGES]; // seconds that the loader's threads spent, and all that they had; first batch and the
+    double stage[DATA_STAGES]; // seconds that the loader's threads spent, and all that they had; first batches and the
     double threads_s;          // batches ahead included
 } data_bench_result;
-// Takes batches for about `seconds` after a first one that warms up.
+// Takes batches for about `seconds` after the first ones, which warm up.
 MN_MUST_CHECK mn_err data_bench_loader(const data_loader_cfg *cfg, double seconds, data_bench_result *out);
 
 // What the libraries' part costs alone: whole pictures decoded one after the other by libjpeg-turbo. Pictures a second.

@@ -34,17 +34,38 @@ data_box data_erase_box(const data_erase *cfg, int width, int height, data_draw 
     return (data_box){0};
 }
 
+// N(0, 1), Box and Muller with both of its results, from numbers [first, first + n) of the stream; first % 4 == 0. Single
+// precision: a picture has tens of thousands of them, and nothing beyond 5.8 either way.
+static void fill_normal(uint64_t key, data_draw draw, uint32_t first, int n, float *out)
+{
+    enum { AT_ONCE = 256 };
+    uint32_t u[AT_ONCE];
+    for (int done = 0; done < n; done += AT_ONCE) {
+        int m = n - done < AT_ONCE ? n - done : AT_ONCE;
+        uint32_t block = (first + (uint32_t)done) / 4;
+        mn_rng_blocks(key, (uint64_t)draw.row, (uint64_t)draw.epoch, block, (m + 3) / 4, u);
+        for (int i = 0; i < m; i += 2) {
+            float radius = sqrtf(-2 * logf(1 - mn_uniform(u[i]))), s, c;
+            sincosf(2 * (float)M_PI * mn_uniform(u[i + 1]), &s, &c);
+            out[done + i] = radius * c;
+            if (i + 1 < m) out[done + i + 1] = radius * s;
+        }
+    }
+}
+
 void data_erase_apply(const data_erase *cfg, data_draw draw, int width, int height, float *rgb)
 {
     data_box box = data_erase_box(cfg, width, height, draw);
-    mn_stream_rng r = stream(draw, "augment.erase.noise");
+    uint64_t key = mn_rng_key(draw.seed, "augment.erase.noise");
     float value[3] = {0};
-    if (cfg->fill == DATA_ERASE_COLOUR)
-        for (int c = 0; c < 3; c++)
-            value[c] = mn_rng_normal(&r);
-    for (int y = box.y; y < box.y + box.height; y++) {
-        float *row = rgb + ((size_t)y * (size_t)width + (size_t)box.x) * 3;
-        for (int i = 0; i < box.width * 3; i++)
-            row[i] = cfg->fill == DATA_ERASE_PIXELS ? mn_rng_normal(&r) : value[i % 3];
+    int n = box.width * 3;
+    if (cfg->fill == DATA_ERASE_COLOUR) fill_normal(key, draw, 0, 3, value);
+    for (int y = 0; y < box.height; y++) {
+        float *row = rgb + ((size_t)(box.y + y) * (size_t)width + (size_t)box.x) * 3;
+        if (cfg->fill == DATA_ERASE_PIXELS)
+            fill_normal(key, draw, (uint32_t)y * (uint32_t)((n + 3) / 4 * 4), n, row);
+        else
+            for (int i = 0; i < n; i++)
+                row[i] = value[i % 3];
     }
 }

@@ -8,9 +8,12 @@
 // Three channels and one value that nobody uses. Double, as in Pillow: its results are cut to whole numbers, so that an
 // error in the last digit of a float would move a value by one.
 typedef double pixel __attribute__((vector_size(32)));
-typedef uint8_t stored __attribute__((vector_size(4), aligned(1), may_alias));
+typedef int32_t whole __attribute__((vector_size(16)));
+typedef int32_t stored __attribute__((aligned(1), may_alias));
 
-#define LOAD(row, x) __builtin_convertvector(*(const stored *)((row) + 3 * (size_t)(x)), pixel)
+// Four bytes at once, taken apart in a vector: byte by byte this would be most of the time.
+#define SPREAD(v) __builtin_convertvector(((whole){v, v, v, v} >> (whole){0, 8, 16, 24}) & 255, pixel)
+#define LOAD(row, x) SPREAD(*(const stored *)((row) + 3 * (size_t)(x)))
 
 static inline int clamp(int v, int n)
 {

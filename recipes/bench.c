@@ -19,6 +19,7 @@ static const struct argp_option options[] = {
     {"threads", 't', "N", 0, "loader: threads that prepare batches (default 1)", 0},
     {"side", 'x', "PX", 0, "loader: side of the stored JPEGs (default 250, quality 92)", 0},
     {"size", 'z', "PX", 0, "loader: side of the pictures in a batch (default 192)", 0},
+    {"strong", 'g', 0, 0, "loader: with timm's RandAugment and random erasing, bicubic", 0},
     {"sheet", 'S', "FILE.png", 0, "loader: draw the first batch there, as the network sees it", 0},
     {"write", 'w', "DIR", 0, "loader: write the generated pictures there as well, for other programs to read", 0},
     {"seconds", 'd', "S", 0, "loader: how long each round takes (default 1)", 0},
@@ -73,6 +74,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return mien_int(state, "--side", arg, 16, 4096, &a->loader.side);
     case 'z':
         return mien_int(state, "--size", arg, 8, 4096, &a->loader.size);
+    case 'g':
+        a->loader.strong = 1;
+        return 0;
     case 'S':
         a->loader.sheet = arg;
         return 0;
