@@ -16,6 +16,7 @@ struct data_augmenter {
     data_taps across, down;
     float *row;
     int64_t row_capacity;
+    float *whole; // (S, S, 3), where steps between resampling and bf16 are done; or NULL
     double stage[DATA_STAGES];
     uint8_t *eight, *eight_scratch; // (S, S, 3) and one byte more: where 8-bit steps are done; or NULL
 };
@@ -27,6 +28,7 @@ data_augment data_augment_simmim(int size, int train)
                           .scale = {0.67, 1},
                           .ratio = {3.0 / 4, 4.0 / 3},
                           .flip = 0.5,
+                          .dtype = MN_F32,
                           .mean = {0.485f, 0.456f, 0.406f},
                           .std = {0.229f, 0.224f, 0.225f}};
 }
@@ -34,6 +36,22 @@ data_augment data_augment_simmim(int size, int train)
 static int in_eight_bits(const data_augment *cfg)
 {
     return cfg->train && (cfg->affine.probability > 0 || cfg->rand.layers > 0);
+}
+
+static int has_jitter(const data_augment *cfg)
+{
+    return cfg->train && (cfg->brightness > 0 || cfg->contrast > 0 || cfg->saturation > 0 || cfg->hue > 0);
+}
+
+// Does something come between resampling and normalisation?
+static int has_steps(const data_augment *cfg)
+{
+    return has_jitter(cfg) || cfg->grey || in_eight_bits(cfg);
+}
+
+static int has_erase(const data_augment *cfg)
+{
+    return cfg->train && cfg->erase.probability > 0;
 }
 
 mn_err data_augmenter_open(data_augmenter **out, const data_augment *cfg)
@@ -46,6 +64,8 @@ mn_err data_augmenter_open(data_augmenter **out, const data_augment *cfg)
         a->eight = mn_calloc(bytes, 1);
         a->eight_scratch = mn_calloc(bytes, 1);
     }
+    if (cfg->dtype == MN_BF16 && (has_steps(cfg) || has_erase(cfg)))
+        a->whole = mn_calloc((size_t)cfg->size * (size_t)cfg->size * 3, sizeof *a->whole);
     for (int c = 0; c < 3; c++)
         if (a->cfg.std[c] == 0) a->cfg.std[c] = 1;
     mn_err err = data_region_open(&a->reader);
@@ -64,6 +84,7 @@ void data_augmenter_close(data_augmenter *a)
     data_taps_free(&a->across);
     data_taps_free(&a->down);
     free(a->row);
+    free(a->whole);
     free(a->eight);
     free(a->eight_scratch);
     free(a);
@@ -317,11 +338,12 @@ static void rand_eight(data_augmenter *a, data_draw draw)
 }
 
 // What comes between resampling and normalisation, on numbers of 0..1.
-static void change_picture(data_augmenter *a, data_draw draw, int jitter, float *out)
+static void change_picture(data_augmenter *a, data_draw draw, float *out)
 {
     const data_augment *cfg = &a->cfg;
     int64_t pixels = (int64_t)cfg->size * cfg->size;
-    int warp = cfg->train && cfg->affine.probability > 0, rand = cfg->train && cfg->rand.layers > 0;
+    int jitter = has_jitter(cfg), warp = cfg->train && cfg->affine.probability > 0,
+        rand = cfg->train && cfg->rand.layers > 0;
     if (warp) {
         to_eight(out, pixels * 3, a->eight);
         warp_eight(a, draw);
@@ -339,7 +361,7 @@ static void change_picture(data_augmenter *a, data_draw draw, int jitter, float 
     if (cfg->grey) blend_grey(out, pixels, 0);
 }
 
-mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, data_draw draw, float *out)
+mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, data_draw draw, void *out)
 {
     const data_augment *cfg = &a->cfg;
     int width, height;
@@ -360,17 +382,19 @@ mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, d
         scale[i] = 1 / cfg->std[i];
         bias[i] = -cfg->mean[i] / cfg->std[i];
     }
-    int jitter = cfg->train && (cfg->brightness > 0 || cfg->contrast > 0 || cfg->saturation > 0 || cfg->hue > 0);
-    int steps = jitter || cfg->grey || in_eight_bits(cfg);
+    int steps = has_steps(cfg);
     const uint8_t *first = p.rgb + (size_t)(a->down.low - p.y) * p.stride + (size_t)(a->across.low - p.x) * 3;
     data_resample(first, p.stride, &a->across, &a->down, steps ? one : scale, steps ? zero : bias,
-                  cfg->filter == DATA_BICUBIC, a->row, out);
+                  cfg->filter == DATA_BICUBIC, a->row, a->whole ? MN_F32 : cfg->dtype, a->whole ? a->whole : out);
     double resized = mn_seconds();
+    float *change = a->whole ? a->whole : out;
+    int64_t pixels = (int64_t)cfg->size * cfg->size;
     if (steps) {
-        change_picture(a, draw, jitter, out);
-        normalise(out, (int64_t)cfg->size * cfg->size, scale, bias);
+        change_picture(a, draw, change);
+        normalise(change, pixels, scale, bias);
     }
-    if (cfg->train && cfg->erase.probability > 0) data_erase_apply(&cfg->erase, draw, cfg->size, cfg->size, out);
+    if (has_erase(cfg)) data_erase_apply(&cfg->erase, draw, cfg->size, cfg->size, change);
+    if (a->whole) data_narrow(a->whole, pixels * 3, out);
     a->stage[DATA_STAGE_DECODE] += decoded - began;
     a->stage[DATA_STAGE_RESIZE] += resized - decoded;
     a->stage[DATA_STAGE_CHANGE] += mn_seconds() - resized;

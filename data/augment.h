@@ -1,4 +1,4 @@
-// From the stored bytes of a picture to the network's input: f32 (S, S, 3), RGB, normalised. Training draws, in this
+// From the stored bytes of a picture to the network's input: f32 or bf16 (S, S, 3), RGB, normalised. Training draws, in this
 // order, a random resized crop and a flip, an affine change, a colour jitter (all torchvision's definitions), RandAugment
 // and random erasing (timm's); evaluation takes the middle. Decoding, crop, resize, flip and normalisation are one pass:
 // only the rectangle that is used is decoded.
@@ -41,6 +41,7 @@ typedef struct data_augment {
     double centre; // evaluation: share of the shorter side that is kept; 0 and 1: all, .875: 224 of 256
     int grey;      // 1: brightness only, the same in all three channels
     data_filter filter;
+    mn_dtype dtype;        // MN_F32 or MN_BF16, rounded once, at the end
     float mean[3], std[3]; // of 0..1; std 0 counts as 1
 } data_augment;
 // SimMIM's and ImageNet's: crop (0.67, 1), (3/4, 4/3), flip 0.5, bilinear, ImageNet's mean and std.
@@ -50,8 +51,7 @@ typedef struct data_augmenter data_augmenter;
 MN_MUST_CHECK mn_err data_augmenter_open(data_augmenter **out, const data_augment *cfg);
 void data_augmenter_close(data_augmenter *a);
 // JPEG or PNG bytes -> out (S, S, 3). MN_EDATA for a damaged picture.
-MN_MUST_CHECK mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, data_draw draw,
-                                          float *out);
+MN_MUST_CHECK mn_err data_augment_picture(data_augmenter *a, const void *bytes, size_t size, data_draw draw, void *out);
 // Seconds so far; DATA_STAGE_READ is not the augmenter's.
 const double *data_augmenter_stages(const data_augmenter *a);
 

@@ -23,17 +23,23 @@ static int masked(const sheet *s, const uint8_t *mask, int64_t y, int64_t x)
     return s->tokens && mask[y * s->tokens / s->height * s->tokens + x * s->tokens / s->width];
 }
 
-static void draw(sheet *s, const float *picture, const uint8_t *mask, const float mean[3], const float std[3],
-                 int64_t number)
+static float element(const void *pictures, mn_dtype type, int64_t i)
+{
+    return type == MN_BF16 ? mn_bf16_to_f32(((const mn_bf16 *)pictures)[i]) : ((const float *)pictures)[i];
+}
+
+static void draw(sheet *s, const void *pictures, mn_dtype type, const uint8_t *mask, const float mean[3],
+                 const float std[3], int64_t number)
 {
     int64_t top = GAP + number / COLUMNS * (s->height + GAP), left = GAP + number % COLUMNS * (s->width + GAP);
     for (int64_t y = 0; y < s->height; y++)
         for (int64_t x = 0; x < s->width; x++) {
-            const float *from = picture + (y * s->width + x) * 3;
+            int64_t from = ((number * s->height + y) * s->width + x) * 3;
             uint8_t *to = s->rgb + ((top + y) * s->across + left + x) * 3;
             float light = masked(s, mask, y, x) ? 0.25f : 1;
             for (int c = 0; c < 3; c++)
-                to[c] = (uint8_t)lrintf(fminf(fmaxf(255 * light * (from[c] * std[c] + mean[c]), 0), 255));
+                to[c] = (uint8_t)lrintf(
+                    fminf(fmaxf(255 * light * (element(pictures, type, from + c) * std[c] + mean[c]), 0), 255));
         }
 }
 
@@ -66,7 +72,7 @@ mn_err data_batch_sheet(const data_set *set, const data_batch *b, const float me
     s.rgb = mn_calloc(bytes, 1);
     memset(s.rgb, PAPER, bytes);
     for (int64_t i = 0; i < n; i++)
-        draw(&s, (const float *)b->field[image] + i * s.height * s.width * 3,
+        draw(&s, b->field[image], set->field[image].dtype,
              mask < 0 ? NULL : (const uint8_t *)b->field[mask] + i * cells, mean, std, i);
     mn_err err = write_png(&s, down, path);
     free(s.rgb);

@@ -136,11 +136,12 @@ mn_err data_bench_pictures_open(data_set **out, const data_bench_cfg *cfg)
     mn_assert(cfg->pictures >= 1 && cfg->side >= 1 && cfg->augment.size >= 1);
     picture_set *s = mn_calloc(1, sizeof *s);
     int size = cfg->augment.size;
-    s->base = (data_set){.ops = &picture_ops,
-                         .count = cfg->pictures,
-                         .n_fields = 2,
-                         .field = {{"image", MN_F32, MN_SHAPE(size, size, 3)}, {.name = "weight", .dtype = MN_F32}},
-                         .weight_field = 1};
+    s->base = (data_set){
+        .ops = &picture_ops,
+        .count = cfg->pictures,
+        .n_fields = 2,
+        .field = {{"image", cfg->augment.dtype, MN_SHAPE(size, size, 3)}, {.name = "weight", .dtype = MN_F32}},
+        .weight_field = 1};
     s->augment = cfg->augment;
     s->picture = mn_calloc((size_t)cfg->pictures, sizeof *s->picture);
     mn_err err = encode_pictures(s, cfg);

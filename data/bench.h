@@ -17,7 +17,7 @@ typedef struct data_bench_cfg {
     int pictures, side, quality; // JPEG, 4:2:0
     data_augment augment;
 } data_bench_cfg;
-// Fields: image f32 (S, S, 3), weight f32. An epoch is `pictures` samples.
+// Fields: image (S, S, 3) of the type that augment has, weight f32. An epoch is `pictures` samples.
 MN_MUST_CHECK mn_err data_bench_pictures_open(data_set **out, const data_bench_cfg *cfg);
 double data_bench_pictures_bytes(const data_set *s); // mean size of the stored pictures
 // Writes them as DIR/00000.jpg ..., for programs to compare with. The folder must exist.

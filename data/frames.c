@@ -101,7 +101,7 @@ static const data_set_ops frame_ops = {.name = "frames",
 static void add_fields(frame_set *s)
 {
     int64_t side = s->cfg.augment.size, tokens = (int64_t)s->cfg.mask_cells * s->cfg.mask_tokens;
-    data_set_add_field(&s->base, "image", MN_F32, MN_SHAPE(side, side, 3));
+    data_set_add_field(&s->base, "image", s->cfg.augment.dtype, MN_SHAPE(side, side, 3));
     if (tokens) data_set_add_field(&s->base, "mask", MN_U8, MN_SHAPE(tokens * tokens));
     s->target = s->cfg.select.labelled ? s->base.n_fields : -1;
     data_selection_add_fields(s->selection, &s->base);

@@ -6,7 +6,7 @@
 //     mn_info("%s", data_selection_text(data_frames_selection(s)));      // what was used, what was left out and why
 //
 // Fields, in this order:
-//   image   f32 (S, S, 3)
+//   image   f32 (S, S, 3), or bf16 with augment.dtype
 //   mask    u8 ((cells tokens)^2)        with mask_cells: SimMIM's, 1 is masked
 //   expr    f32 (8) | au f32 (12) | va f32 (2)   with select.labelled
 //   weight  f32: 1; with DATA_INVALID_COLUMN f32 (12) or (2)

@@ -101,7 +101,7 @@ static int64_t scratch_row(const data_taps *across)
 
 int64_t data_resample_scratch(const data_taps *across)
 {
-    return scratch_row(across) * TILE;
+    return (scratch_row(across) + (int64_t)across->n * 3) * TILE;
 }
 
 // Weighted sum of up to four input rows, or added to it.
@@ -169,6 +169,12 @@ MN_SIMD static void filter_across(const float *const in[TILE], const data_taps *
     }
 }
 
+MN_SIMD void data_narrow(const float *restrict from, int64_t n, mn_bf16 *restrict to)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = mn_f32_to_bf16(from[i]);
+}
+
 MN_SIMD static void cut_row(float *restrict out, int n, const float *restrict low, const float *restrict high)
 {
     for (int x = 0; x < n; x++)
@@ -179,8 +185,9 @@ MN_SIMD static void cut_row(float *restrict out, int n, const float *restrict lo
 }
 
 void data_resample(const uint8_t *rgb, size_t stride, const data_taps *across, const data_taps *down,
-                   const float scale[3], const float bias[3], int cut, float *scratch, float *out)
+                   const float scale[3], const float bias[3], int cut, float *scratch, mn_dtype type, void *out)
 {
+    mn_assert(type == MN_F32 || type == MN_BF16);
     int n = (across->high - across->low) * 3;
     size_t row = (size_t)across->n * 3;
     float unit[3], high[3];
@@ -192,15 +199,17 @@ void data_resample(const uint8_t *rgb, size_t stride, const data_taps *across, c
         int rows = down->n - o < TILE ? down->n - o : TILE;
         const float *in[TILE];
         float *to[TILE];
+        float *tile = type == MN_F32 ? (float *)out + (size_t)o * row : scratch + TILE * scratch_row(across);
         for (int i = 0; i < TILE; i++) { // the last tile repeats its last row
             int k = i < rows ? i : rows - 1;
             float *filtered = scratch + k * scratch_row(across);
             if (i < rows) filter_down(rgb, stride, down, o + i, n, filtered);
             filtered[n] = 0;
             in[i] = filtered;
-            to[i] = out + (size_t)(o + k) * row;
+            to[i] = tile + (size_t)k * row;
         }
         filter_across(in, across, unit, bias, to);
-        if (cut) cut_row(to[0], rows * across->n, bias, high);
+        if (cut) cut_row(tile, rows * across->n, bias, high);
+        if (type == MN_BF16) data_narrow(tile, (int64_t)rows * (int64_t)row, (mn_bf16 *)out + (size_t)o * row);
     }
 }

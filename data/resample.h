@@ -5,13 +5,14 @@
 //     data_taps across = {0}, down = {0};               // memory that is used again; one pair per thread
 //     MN_TRY(data_taps_fill(&across, &(data_axis){.start = 3, .length = 200, .low = 3, .high = 203, .n = 192}, filter));
 //     ...
-//     data_resample(rgb, stride, &across, &down, scale, bias, 0, scratch, out);
+//     data_resample(rgb, stride, &across, &down, scale, bias, 0, scratch, MN_F32, out);
 //
 // Threading: pure functions on the caller's memory.
 #ifndef DATA_RESAMPLE_H
 #define DATA_RESAMPLE_H
 
 #include "nn/base/err.h"
+#include "nn/base/shape.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -40,9 +41,11 @@ void data_taps_free(data_taps *t);
 
 // Floats that data_resample needs beside its output.
 int64_t data_resample_scratch(const data_taps *across);
-// rgb: row down->low of the input, column across->low; stride: bytes between rows; out (down->n, across->n, 3).
+// rgb: row down->low of the input, column across->low; stride: bytes between rows; out (down->n, across->n, 3), f32 or bf16.
 // 0..255 becomes scale[c] v / 255 + bias[c], scale > 0; cut: what a bicubic filter overshoots is cut to 0..255 first.
 void data_resample(const uint8_t *rgb, size_t stride, const data_taps *across, const data_taps *down,
-                   const float scale[3], const float bias[3], int cut, float *scratch, float *out);
+                   const float scale[3], const float bias[3], int cut, float *scratch, mn_dtype type, void *out);
+// To the nearest, halves to even.
+void data_narrow(const float *from, int64_t n, mn_bf16 *to);
 
 #endif

@@ -12,7 +12,7 @@
 static const struct argp_option options[] = {
     {"model", 'm', "NAME", 0, "step: simmim (Swin-T, 192 px), wav2vec2 (base, 10 s) or cca (49.6 M, 100 frames)", 0},
     {"batch", 'b', "N", 0, "step: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512)", 0},
-    {"precision", 'p', "fp32|bf16", 0, "step: compute type", 0},
+    {"precision", 'p', "fp32|bf16", 0, "step: compute type; loader: type of the batch", 0},
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
     {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
     {"serve", 's', 0, 0, "step: time as many steps, loader: for as many seconds, as each line of stdin says", 0},
@@ -143,6 +143,7 @@ mn_err mien_bench(int argc, char **argv)
         a.loader.batch = a.cfg.batch;
         a.loader.rounds = a.cfg.rounds;
         a.loader.json = a.cfg.json;
+        a.loader.bf16 = a.cfg.bf16;
         return mien_bench_loader(&a.loader);
     }
     if (strcmp(a.what, "data") == 0)

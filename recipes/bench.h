@@ -24,7 +24,7 @@ typedef struct mien_bench_loader_cfg {
     const char *recipe;   // whose training data is read instead; NULL: generated pictures
     const char *overrides[MIEN_BENCH_OVERRIDES];
     int64_t n_overrides;
-    int json, serve, strong;
+    int json, serve, strong, bf16;
 } mien_bench_loader_cfg;
 
 MN_MUST_CHECK mn_err mien_bench_loader(const mien_bench_loader_cfg *cfg);

@@ -44,6 +44,7 @@ static mn_err open_pictures(const mien_bench_loader_cfg *cfg, source *s)
 {
     int64_t batch = cfg->batch ? cfg->batch : 64;
     s->augment = data_augment_simmim((int)cfg->size, 1);
+    s->augment.dtype = cfg->bf16 ? MN_BF16 : MN_F32;
     if (cfg->strong) {
         s->augment.filter = DATA_BICUBIC;
         s->augment.rand = (data_rand){.layers = 2, .magnitude = 9, .std = 0.5, .probability = 0.5};
@@ -66,10 +67,9 @@ static mn_err open_pictures(const mien_bench_loader_cfg *cfg, source *s)
 static mn_err open_recipe(const mien_bench_loader_cfg *cfg, source *s)
 {
     dist_train_cfg train;
-    if (cfg->pictures || cfg->serve || cfg->strong)
-        return mn_fail(
-            MN_EUSAGE,
-            "--write, --serve and --strong are for generated pictures; a recipe has its own: leave one away");
+    if (cfg->pictures || cfg->serve || cfg->strong || cfg->bf16)
+        return mn_fail(MN_EUSAGE, "--write, --serve, --strong and --precision are for generated pictures; a recipe has "
+                                  "its own: leave one away");
     MN_TRY(mien_job_open(&s->job, s->comm, cfg->recipe, cfg->overrides, cfg->n_overrides));
     MN_TRY(s->job->task->open(s->job, MIEN_USE_TRAIN, NULL, &s->set));
     MN_TRY(mien_train_cfg(s->job, s->set, &train));

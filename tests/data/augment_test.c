@@ -40,7 +40,7 @@ static void resample(const uint8_t *rgb, const int box[4], data_filter filter, i
     cr_assert_eq(data_taps_fill(&across, &x, filter), MN_OK);
     cr_assert_eq(data_taps_fill(&down, &y, filter), MN_OK);
     float *row = mn_calloc((size_t)data_resample_scratch(&across), sizeof *row);
-    data_resample(rgb + (box[1] * WIDTH + box[0]) * 3, WIDTH * 3, &across, &down, one, zero, 1, row, out);
+    data_resample(rgb + (box[1] * WIDTH + box[0]) * 3, WIDTH * 3, &across, &down, one, zero, 1, row, MN_F32, out);
     free(row);
     data_taps_free(&across);
     data_taps_free(&down);
@@ -227,7 +227,7 @@ Test(augment, the_fused_pass_is_its_steps)
     static float out[SIZE * SIZE * 3], want[SIZE * SIZE * 3];
     static const float one[3] = {1, 1, 1}, zero[3] = {0};
     data_taps across = {0}, down = {0};
-    static float row[4 * (W * 3 + 1)];
+    static float row[4 * (W * 3 + 1 + SIZE * 3)];
     for (int i = 0; i < 50; i++) {
         data_draw draw = {9, 1, i};
         cr_assert_eq(data_augment_picture(a, jpeg, size, draw, out), MN_OK);
@@ -236,7 +236,7 @@ Test(augment, the_fused_pass_is_its_steps)
         cr_assert_eq(data_taps_fill(&across, &x, DATA_BILINEAR), MN_OK);
         cr_assert_eq(data_taps_fill(&down, &y, DATA_BILINEAR), MN_OK);
         cr_assert_leq(data_resample_scratch(&across), (int64_t)(sizeof row / sizeof *row));
-        data_resample(full.rgb + (c.low_y * W + c.low_x) * 3, W * 3, &across, &down, one, zero, 0, row, want);
+        data_resample(full.rgb + (c.low_y * W + c.low_x) * 3, W * 3, &across, &down, one, zero, 0, row, MN_F32, want);
         data_jitter j = data_augment_jitter(&cfg, draw);
         data_jitter_apply(&j, want, SIZE * SIZE);
         for (int p = 0; p < SIZE * SIZE * 3; p++)
@@ -314,6 +314,43 @@ Test(augment, steps_on_eight_bits_come_in_order)
         data_augmenter_close(a);
     }
     cr_assert(changed[0] && changed[1] && changed[2]);
+    data_coder_close(coder);
+    free(rgb);
+}
+
+// The same numbers, rounded once, whatever is done to the picture.
+Test(augment, bf16_is_f32_rounded_at_the_end)
+{
+    enum { W = 120, H = 90, VALUES = SIZE * SIZE * 3 };
+    uint8_t *rgb = picture(W, H);
+    data_coder *coder;
+    const uint8_t *jpeg;
+    size_t size;
+    cr_assert_eq(data_coder_open(&coder), MN_OK);
+    cr_assert_eq(data_jpeg_encode(coder, rgb, W, H, 95, 0, &jpeg, &size), MN_OK);
+    for (int which = 0; which < 16; which++) {
+        static float wide[VALUES];
+        static mn_bf16 narrow[VALUES + 1];
+        data_augment cfg = data_augment_simmim(SIZE, which != 15);
+        data_augmenter *a, *b;
+        if (which & 1) cfg.rand = (data_rand){2, 9, 0.5, 0.5};
+        if (which & 2) cfg.erase = (data_erase){0.5, DATA_ERASE_PIXELS};
+        if (which & 4) cfg.saturation = 0.4;
+        if (which & 8) cfg.filter = DATA_BICUBIC;
+        cr_assert_eq(data_augmenter_open(&a, &cfg), MN_OK);
+        cfg.dtype = MN_BF16;
+        cr_assert_eq(data_augmenter_open(&b, &cfg), MN_OK);
+        for (int i = 0; i < 8; i++) {
+            narrow[VALUES] = 0x1234;
+            cr_assert_eq(data_augment_picture(a, jpeg, size, (data_draw){9, 1, i}, wide), MN_OK);
+            cr_assert_eq(data_augment_picture(b, jpeg, size, (data_draw){9, 1, i}, narrow), MN_OK);
+            for (int k = 0; k < VALUES; k++)
+                cr_assert_eq(narrow[k], mn_f32_to_bf16(wide[k]), "options %d, value %d", which, k);
+            cr_assert_eq(narrow[VALUES], 0x1234, "written behind the picture");
+        }
+        data_augmenter_close(a);
+        data_augmenter_close(b);
+    }
     data_coder_close(coder);
     free(rgb);
 }
