@@ -225,7 +225,7 @@ dist_control *dist_buckets_control(dist_buckets *b)
 }
 
 // The order of reductions is the same on all ranks, or the sums would be of different things.
-static mn_err compare_ranges(dist_comm *c, const dist_range *range, int n)
+mn_err dist_ranges_compare(dist_comm *c, const dist_range *range, int n)
 {
     uint64_t mine = 0;
     for (int i = 0; i < n; i++) {
@@ -282,7 +282,7 @@ mn_err dist_buckets_of_ranges(dist_buckets **out, dist_comm *c, dist_window *w, 
     b->seq = mn_calloc((size_t)n, sizeof *b->seq);
     memcpy(b->bucket, ranges, (size_t)n * sizeof *ranges);
     mn_err err;
-    MN_TRY_OUT(err, compare_ranges(c, ranges, n));
+    MN_TRY_OUT(err, dist_ranges_compare(c, ranges, n));
     MN_TRY_OUT(err, open_lanes(b));
     if (c->at.groups > 1 && is_leader(b)) MN_TRY_OUT(err, c->backend->sum_reserve(c, largest));
 out:
@@ -302,8 +302,7 @@ static int split(dist_range *range, int n, int64_t at, int64_t end, int64_t most
     return n;
 }
 
-mn_err dist_buckets_new(dist_buckets **out, dist_comm *c, dist_window *w, const nn_graph *g, const nn_params *ps,
-                        size_t bucket_bytes)
+int dist_ranges(const nn_graph *g, const nn_params *ps, size_t bucket_bytes, dist_range **out)
 {
     int64_t trained = nn_params_arenas(ps)->trained,
             most = (int64_t)(bucket_bytes ? bucket_bytes : DIST_BUCKET_BYTES) / 4;
@@ -321,8 +320,16 @@ mn_err dist_buckets_new(dist_buckets **out, dist_comm *c, dist_window *w, const 
         int step = nn_graph_ready_step(g, p);
         if (step > ready) ready = step;
     }
-    n = split(range, n, at, end, most, ready);
-    mn_err err = dist_buckets_of_ranges(out, c, w, range, n, trained);
+    *out = range;
+    return split(range, n, at, end, most, ready);
+}
+
+mn_err dist_buckets_new(dist_buckets **out, dist_comm *c, dist_window *w, const nn_graph *g, const nn_params *ps,
+                        size_t bucket_bytes)
+{
+    dist_range *range;
+    int n = dist_ranges(g, ps, bucket_bytes, &range);
+    mn_err err = dist_buckets_of_ranges(out, c, w, range, n, nn_params_arenas(ps)->trained);
     free(range);
     return err;
 }

@@ -46,6 +46,11 @@ MN_MUST_CHECK mn_err dist_buckets_new(dist_buckets **out, dist_comm *c, dist_win
 // elements without them.
 MN_MUST_CHECK mn_err dist_buckets_of_ranges(dist_buckets **out, dist_comm *c, dist_window *w, const dist_range *ranges,
                                             int n, int64_t count);
+// The ranges of a planned graph: of bucket_bytes (0: DIST_BUCKET_BYTES) or less, in the order of readiness; the last one
+// reaches over the control words. *out is to be freed.
+int dist_ranges(const nn_graph *g, const nn_params *ps, size_t bucket_bytes, dist_range **out);
+// Collective; MN_ECONFIG when the ranks' ranges differ.
+MN_MUST_CHECK mn_err dist_ranges_compare(dist_comm *c, const dist_range *ranges, int n);
 void dist_buckets_free(dist_buckets *b);
 int dist_buckets_count(const dist_buckets *b);
 

@@ -16,12 +16,17 @@
 #define DIST_GRADIENTS_H
 
 #include "dist/bucket.h"
+#include "dist/comm_nccl.h"
 #include "nn/device.h"
 
 typedef struct dist_gradients dist_gradients;
 MN_MUST_CHECK mn_err dist_gradients_new(dist_gradients **out, dist_comm *c, const nn_device *d); // borrows both
+// Ends what the GPUs of the ranks do together, before anything of the run is freed; err: of the run. After an error sums
+// that are on their way are aborted: what waits for the device would wait for them.
+void dist_gradients_stop(dist_gradients *r, mn_err err);
 void dist_gradients_free(dist_gradients *r);
 void dist_gradients_layout(dist_gradients *r, nn_layout_cfg *cfg);
+void dist_gradients_sums(dist_gradients *r, nn_graph *g); // the sums inside the graph are over all ranks
 // Collective; MN_ECONFIG when ranks differ.
 MN_MUST_CHECK mn_err dist_gradients_plan(dist_gradients *r, nn_graph *g, const nn_params *ps);
 MN_MUST_CHECK mn_err dist_gradients_begin(dist_gradients *r, const dist_control *own);

@@ -100,14 +100,15 @@ static mn_err build_graphs(loop *l)
     nn_tensor *loss =
         t->build(t->ctx, l->graph, t->train, data_loader_plan_rows(cfg->batch, world, data_mixup_on(&cfg->mixup)));
     nn_output(l->graph, "loss", loss);
-    nn_graph_set_sum(l->graph, sum_batch, l->comm);
     if (t->eval) {
         graph.mode = NN_EVAL;
         l->eval_graph = nn_graph_new(l->params, &graph);
         t->build(t->ctx, l->eval_graph, t->eval, data_loader_plan_rows(cfg->eval_batch, world, 0));
-        nn_graph_set_sum(l->eval_graph, dist_host_sum, l->comm);
     }
     MN_TRY(dist_gradients_new(&l->gradients, l->comm, l->device));
+    dist_gradients_sums(l->gradients, l->graph);
+    if (l->eval_graph) dist_gradients_sums(l->gradients, l->eval_graph);
+    if (mn_fault_armed && l->device->on_host) nn_graph_set_sum(l->graph, sum_batch, l->comm);
     dist_gradients_layout(l->gradients, &layout);
     MN_TRY(nn_params_layout(l->params, l->graph, &layout));
     MN_TRY(nn_graph_plan(l->graph, loss));
@@ -412,7 +413,8 @@ static mn_err land(loop *l)
         MN_TRY(tell_skipped(l, f, &r));
     else
         l->skips = 0;
-    MN_TRY(dist_pace_step(&l->pace, l->comm));
+    // On a GPU the next step is under way, and messages between hosts would be in flight with its sums.
+    if (l->device->on_host) MN_TRY(dist_pace_step(&l->pace, l->comm));
     return report_step(l, f, &r);
 }
 
@@ -613,8 +615,9 @@ static mn_err dry_run(loop *l)
     return MN_OK;
 }
 
-static void finish(loop *l)
+static void finish(loop *l, mn_err err)
 {
+    dist_gradients_stop(l->gradients, err);
     dist_progress_close(l->progress);
     data_loader_close(l->loader);
     data_copies_close(l->copies);
@@ -644,7 +647,7 @@ mn_err dist_train(dist_comm *c, const dist_task *t, const dist_train_cfg *cfg)
     if (err == MN_OK) err = cfg->dry_run ? dry_run(&l) : run_loop(&l);
     // The message must outlive the closing of things.
     char *message = mn_strdup(mn_errmsg());
-    finish(&l);
+    finish(&l, err);
     if (err != MN_OK) mn_fail(err, "%s", message);
     free(message);
     return err;

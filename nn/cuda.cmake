@@ -1,6 +1,6 @@
 # mien_cuda.so, the CUDA module: built when there is a CUDA compiler, opened at run time, linked by nothing.
 # cuDNN may be part of the toolkit, of the system, or of NVIDIA's Python wheels (MIEN_NVIDIA_WHEELS: the folder `nvidia`
-# in which those lie; asked of python3 when it is not set). NCCL is opened at run time; only its header is needed.
+# in which those lie; asked of python3 when it is not set). NCCL is opened at run time: no header is needed.
 include(CheckLanguage)
 check_language(CUDA)
 if(NOT CMAKE_CUDA_COMPILER)
@@ -49,5 +49,10 @@ target_include_directories(mien_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDNN_INCLUDE
 target_compile_definitions(mien_cuda PRIVATE NN_CUDA_PARTIAL _GNU_SOURCE MIEN_VERSION="${PROJECT_VERSION}")
 target_compile_options(mien_cuda PRIVATE $<$<BOOL:${MIEN_WERROR}>:-Werror=all-warnings>
   -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers)
+find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR} PATHS ${wheel_lib})
+if(NCCL_LIBRARY)
+  get_filename_component(nccl_dir ${NCCL_LIBRARY} DIRECTORY)
+  target_compile_definitions(mien_cuda PRIVATE MIEN_NCCL_DIR="${nccl_dir}")
+endif()
 target_link_libraries(mien_cuda PRIVATE ${CUBLASLT_LIBRARY} ${CUDNN_LIBRARY})
 message(STATUS "CUDA module: on, CUDA ${CUDAToolkit_VERSION}, cuDNN ${CUDNN_LIBRARY}")

@@ -13,6 +13,7 @@
 #ifndef NN_DEVICE_H
 #define NN_DEVICE_H
 
+#include "nn/cuda_nccl.h"
 #include "nn/op.h"
 #include "nn/optim.h"
 
@@ -69,6 +70,13 @@ struct nn_device {
     mn_err (*join_ahead)(const nn_device *d);
     mn_err (*free_ahead)(const nn_device *d);
     mn_err (*wait_ahead)(const nn_device *d); // on the host, for the copies put there so far
+    // A stream for sums over ranks: fork makes it wait for the kernels so far, join makes the kernels wait for it.
+    void *side;
+    mn_err (*fork)(const nn_device *d);
+    mn_err (*join)(const nn_device *d);
+    // Called again and again while the host waits for the device; an error ends the wait with it. NULL: none.
+    void (*set_idle)(const nn_device *d, mn_err (*idle)(void *ctx), void *ctx);
+    mn_err (*nccl)(const nn_device *d, const nn_nccl **out); // MN_EDEVICE: what is missing
     // What is put between begin and end is not run but kept; replay runs it, any number of times.
     mn_err (*record_begin)(const nn_device *d);
     mn_err (*record_end)(const nn_device *d, nn_recording **out); // *out NULL: nothing usable

@@ -5,6 +5,7 @@
 
 extern "C" {
 #include "nn/base/mem.h"
+#include "nn/cuda_nccl.h"
 #include "nn/device_cuda.h"
 }
 #ifdef NN_CUDA_PARTIAL
@@ -23,8 +24,11 @@ typedef struct cuda_device {
     nn_device device;
     int index;
     const nn_op *const *ops; // of the program, in the order of nn/ops.def
-    cudaStream_t compute, ahead;
+    cudaStream_t compute, ahead, side;
     cudaEvent_t copied, taken; // the batch is in its slot; the slot is free again
+    cudaEvent_t forked, joined;
+    mn_err (*idle)(void *ctx);
+    void *idle_ctx;
     char id[32], text[256];
 } cuda_device;
 
@@ -87,9 +91,41 @@ static mn_err fill(const nn_device *d, void *p, int byte, size_t bytes)
     return nn_cuda_check(cudaMemsetAsync(p, byte, bytes, of(d)->compute), "filling memory");
 }
 
+// Without an idle function the host sleeps in the driver; with one it asks, because what it waits for may need a peer
+// that is gone.
+static mn_err wait_idle(cuda_device *v, cudaError_t (*ask)(void *what), void *what)
+{
+    for (;;) {
+        cudaError_t e = ask(what);
+        if (e != cudaErrorNotReady) return nn_cuda_check(e, "waiting for the GPU");
+        (void)cudaGetLastError();
+        MN_TRY(v->idle(v->idle_ctx));
+    }
+}
+
+static cudaError_t ask_stream(void *stream)
+{
+    return cudaStreamQuery((cudaStream_t)stream);
+}
+
+static cudaError_t ask_event(void *event)
+{
+    return cudaEventQuery((cudaEvent_t)event);
+}
+
+static mn_err wait_stream(cuda_device *v, cudaStream_t s)
+{
+    return v->idle ? wait_idle(v, ask_stream, s) : nn_cuda_check(cudaStreamSynchronize(s), "waiting for the GPU");
+}
+
+static mn_err wait_event(cuda_device *v, cudaEvent_t e)
+{
+    return v->idle ? wait_idle(v, ask_event, e) : nn_cuda_check(cudaEventSynchronize(e), "waiting for the GPU");
+}
+
 static mn_err wait(const nn_device *d)
 {
-    return nn_cuda_check(cudaStreamSynchronize(of(d)->compute), "waiting for the GPU");
+    return wait_stream(of(d), of(d)->compute);
 }
 
 // --- the next batch ---
@@ -115,7 +151,35 @@ static mn_err free_ahead(const nn_device *d)
 
 static mn_err wait_ahead(const nn_device *d)
 {
-    return nn_cuda_check(cudaEventSynchronize(of(d)->copied), "waiting for the copy of a batch");
+    return wait_event(of(d), of(d)->copied);
+}
+
+// --- sums over ranks ---
+
+static mn_err fork_side(const nn_device *d)
+{
+    cuda_device *v = of(d);
+    MN_TRY(nn_cuda_check(cudaEventRecord(v->forked, v->compute), "an event"));
+    return nn_cuda_check(cudaStreamWaitEvent(v->side, v->forked, 0), "an event");
+}
+
+static mn_err join_side(const nn_device *d)
+{
+    cuda_device *v = of(d);
+    MN_TRY(nn_cuda_check(cudaEventRecord(v->joined, v->side), "an event"));
+    return nn_cuda_check(cudaStreamWaitEvent(v->compute, v->joined, 0), "an event");
+}
+
+static void set_idle(const nn_device *d, mn_err (*idle)(void *ctx), void *ctx)
+{
+    of(d)->idle = idle;
+    of(d)->idle_ctx = ctx;
+}
+
+static mn_err nccl(const nn_device *d, const nn_nccl **out)
+{
+    (void)d;
+    return nn_cuda_nccl(out);
 }
 
 // --- recording ---
@@ -164,8 +228,7 @@ static mn_err mark(const nn_device *d, nn_mark **m)
 
 static mn_err mark_wait(const nn_device *d, nn_mark *m)
 {
-    (void)d;
-    return nn_cuda_check(cudaEventSynchronize(m->event), "waiting for the GPU");
+    return wait_event(of(d), m->event);
 }
 
 static void mark_free(const nn_device *d, nn_mark *m)
@@ -222,6 +285,9 @@ static void close_device(const nn_device *d)
     cuda_device *v = of(d);
     (void)cudaDeviceSynchronize();
     nn_cuda_gemm_shutdown();
+    if (v->forked) (void)cudaEventDestroy(v->forked);
+    if (v->joined) (void)cudaEventDestroy(v->joined);
+    if (v->side) (void)cudaStreamDestroy(v->side);
     if (v->copied) (void)cudaEventDestroy(v->copied);
     if (v->taken) (void)cudaEventDestroy(v->taken);
     if (v->ahead) (void)cudaStreamDestroy(v->ahead);
@@ -234,6 +300,9 @@ static mn_err make_streams(cuda_device *v)
     MN_TRY(nn_cuda_check(cudaSetDevice(v->index), "choosing the GPU"));
     MN_TRY(nn_cuda_check(cudaStreamCreateWithFlags(&v->compute, cudaStreamNonBlocking), "making a stream"));
     MN_TRY(nn_cuda_check(cudaStreamCreateWithFlags(&v->ahead, cudaStreamNonBlocking), "making a stream"));
+    MN_TRY(nn_cuda_check(cudaStreamCreateWithFlags(&v->side, cudaStreamNonBlocking), "making a stream"));
+    MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->forked, cudaEventDisableTiming), "making an event"));
+    MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->joined, cudaEventDisableTiming), "making an event"));
     MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->copied, cudaEventDisableTiming), "making an event"));
     return nn_cuda_check(cudaEventCreateWithFlags(&v->taken, cudaEventDisableTiming), "making an event");
 }
@@ -283,6 +352,11 @@ static mn_err open_device(const nn_device **out, int index, const nn_op *const *
                             .join_ahead = join_ahead,
                             .free_ahead = free_ahead,
                             .wait_ahead = wait_ahead,
+                            .side = v->side,
+                            .fork = fork_side,
+                            .join = join_side,
+                            .set_idle = set_idle,
+                            .nccl = nccl,
                             .record_begin = record_begin,
                             .record_end = record_end,
                             .replay = replay,

@@ -37,7 +37,7 @@ only 'yaml\.h' 'nn/base/schema'
 only 'turbojpeg\.h|jpeglib\.h' 'data/(image|region)'
 only 'cairo' 'data/sheet\.c|dist/report'
 only 'spng\.h' 'data/image|data/png'
-only 'dlfcn\.h' 'nn/device'
+only 'dlfcn\.h' 'nn/(device|cuda_nccl)'
 
 # Exported symbols carry the prefix of their layer.
 prefix() {

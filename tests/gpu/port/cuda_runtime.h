@@ -234,5 +234,7 @@ template <class F> static inline cudaError_t cudaFuncSetAttribute(F, cudaFuncAtt
 
 // Work of other libraries, put into a stream like a kernel (the stand-ins of cuBLASLt, cuDNN and NCCL).
 void cuda_port_enqueue(cudaStream_t s, const char *name, std::function<void()> work);
+// Work that may have to be called again: until it returns true.
+void cuda_port_enqueue_poll(cudaStream_t s, const char *name, std::function<bool()> work);
 
 #endif

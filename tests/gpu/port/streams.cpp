@@ -7,6 +7,8 @@
 
 #include <deque>
 #include <map>
+#include <memory>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <vector>
@@ -16,7 +18,7 @@ enum op_kind { WORK, RECORD, WAIT };
 struct op {
     op_kind kind;
     const char *name;
-    std::function<void()> work;
+    std::function<bool()> work; // false: not yet, to be called again
     cuda_port_event *event;
     uint64_t version; // of the event
 };
@@ -59,8 +61,8 @@ static void stuck(const char *what)
 
 typedef std::map<cuda_port_stream *, std::deque<op>> queues;
 
-// Runs a list up to its end, or up to version `until` of an event; what it waits for runs first. `done` is told of every
-// record, `where` says in which list a version lies.
+// Runs a list up to its end, or up to version `until` of an event; what it waits for runs first. False: something is not
+// ready yet (a sum whose peer is late). `record` is told of every record, `where` says in which list a version lies.
 struct runner {
     std::function<std::deque<op> &(cuda_port_stream *)> list;
     std::function<bool(cuda_port_event *, uint64_t)> happened;
@@ -68,20 +70,23 @@ struct runner {
     std::function<void(cuda_port_event *, uint64_t)> record;
     int depth = 0;
 
-    void run(cuda_port_stream *s, cuda_port_event *until, uint64_t version)
+    bool run(cuda_port_stream *s, cuda_port_event *until, uint64_t version)
     {
+        bool went = true;
         if (++depth > 64) stuck("streams wait for each other in a circle");
-        while (!list(s).empty() && !(until && happened(until, version))) {
+        while (went && !list(s).empty() && !(until && happened(until, version))) {
             op o = list(s).front();
             if (o.kind == WAIT && !happened(o.event, o.version)) {
-                run(where(o.event, o.version), o.event, o.version);
-                if (!happened(o.event, o.version)) stuck("a stream waits for an event that never comes");
+                went = run(where(o.event, o.version), o.event, o.version);
+                if (went && !happened(o.event, o.version)) stuck("a stream waits for an event that never comes");
             }
+            if (went && o.kind == WORK) went = o.work();
+            if (!went) break;
             list(s).pop_front();
-            if (o.kind == WORK) o.work();
             if (o.kind == RECORD) record(o.event, o.version);
         }
         depth--;
+        return went;
     }
 };
 
@@ -95,7 +100,8 @@ static runner live()
 
 static void run_all(cuda_port_stream *s)
 {
-    live().run(s, NULL, 0);
+    while (!live().run(s, NULL, 0))
+        sched_yield();
 }
 
 static void run_everything()
@@ -105,30 +111,40 @@ static void run_everything()
     run_all(&legacy);
 }
 
-static void run_graph(cuda_port_graph *g)
-{
-    queues left = g->queue;
+// One launch of a graph, which may stop in the middle and go on.
+struct graph_run {
+    queues left;
     std::map<std::pair<cuda_port_event *, uint64_t>, cuda_port_stream *> pending;
-    for (auto &q : left)
-        for (op &o : q.second)
-            if (o.kind == RECORD) pending[{o.event, o.version}] = q.first;
-    runner r = {.list = [&](cuda_port_stream *s) -> std::deque<op> & { return left[s]; },
-                .happened =
-                    [&](cuda_port_event *e, uint64_t v) {
-                        return pending.count({e, v}) == 0;
-                    },
-                .where =
-                    [&](cuda_port_event *e, uint64_t v) {
-                        return pending[{e, v}];
-                    },
-                .record =
-                    [&](cuda_port_event *e, uint64_t v) {
-                        pending.erase({e, v});
-                    }};
-    r.run(g->origin, NULL, 0);
-    for (auto &q : left) // joined, so only records that nobody waits for can be left
-        r.run(q.first, NULL, 0);
-}
+    cuda_port_stream *origin;
+
+    explicit graph_run(const cuda_port_graph *g) : left(g->queue), origin(g->origin)
+    {
+        for (auto &q : left)
+            for (op &o : q.second)
+                if (o.kind == RECORD) pending[{o.event, o.version}] = q.first;
+    }
+
+    bool run()
+    {
+        runner r = {.list = [&](cuda_port_stream *s) -> std::deque<op> & { return left[s]; },
+                    .happened =
+                        [&](cuda_port_event *e, uint64_t v) {
+                            return pending.count({e, v}) == 0;
+                        },
+                    .where =
+                        [&](cuda_port_event *e, uint64_t v) {
+                            return pending[{e, v}];
+                        },
+                    .record =
+                        [&](cuda_port_event *e, uint64_t v) {
+                            pending.erase({e, v});
+                        }};
+        bool went = r.run(origin, NULL, 0);
+        for (auto &q : left) // joined, so only records that nobody waits for can be left
+            if (went) went = r.run(q.first, NULL, 0);
+        return went;
+    }
+};
 
 static cuda_port_stream *of(cudaStream_t s)
 {
@@ -151,7 +167,20 @@ static void put(cuda_port_stream *s, op o)
     if (s == &legacy) run_all(s);
 }
 
+static std::function<bool()> at_once(std::function<void()> work)
+{
+    return [=] {
+        work();
+        return true;
+    };
+}
+
 void cuda_port_enqueue(cudaStream_t s, const char *name, std::function<void()> work)
+{
+    put(of(s), {WORK, name, at_once(work), NULL, 0});
+}
+
+void cuda_port_enqueue_poll(cudaStream_t s, const char *name, std::function<bool()> work)
 {
     put(of(s), {WORK, name, work, NULL, 0});
 }
@@ -298,7 +327,7 @@ cudaError_t cudaFreeHost(void *p)
 
 cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpyKind, cudaStream_t s)
 {
-    put(of(s), {WORK, "memcpy", [=] { memmove(to, from, bytes); }, NULL, 0});
+    put(of(s), {WORK, "memcpy", at_once([=] { memmove(to, from, bytes); }), NULL, 0});
     return cudaSuccess;
 }
 
@@ -312,7 +341,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
 
 cudaError_t cudaMemsetAsync(void *p, int byte, size_t bytes, cudaStream_t s)
 {
-    put(of(s), {WORK, "memset", [=] { memset(p, byte, bytes); }, NULL, 0});
+    put(of(s), {WORK, "memset", at_once([=] { memset(p, byte, bytes); }), NULL, 0});
     return cudaSuccess;
 }
 
@@ -364,13 +393,11 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
     return cudaSuccess;
 }
 
-// A question does not make work go on for ever: asked often enough, it does.
+// A question makes work go on, or who asks would wait for ever.
 cudaError_t cudaStreamQuery(cudaStream_t s)
 {
     if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
-    if (of(s)->queue.empty()) return cudaSuccess;
-    run_all(of(s));
-    return cudaErrorNotReady;
+    return live().run(of(s), NULL, 0) ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
@@ -421,17 +448,17 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned)
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
     if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
-    auto at = e->pending.find(e->version);
-    if (at != e->pending.end()) live().run(at->second, e, e->version);
+    while (cudaEventQuery(e) == cudaErrorNotReady)
+        sched_yield();
     return cudaSuccess;
 }
 
 cudaError_t cudaEventQuery(cudaEvent_t e)
 {
     if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
-    if (e->pending.count(e->version) == 0) return cudaSuccess;
-    cudaEventSynchronize(e);
-    return cudaErrorNotReady;
+    auto at = e->pending.find(e->version);
+    if (at != e->pending.end()) live().run(at->second, e, e->version);
+    return e->pending.count(e->version) == 0 ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t)
@@ -473,7 +500,8 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
 
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s)
 {
-    put(of(s), {WORK, "graph", [=] { run_graph(exec); }, NULL, 0});
+    auto state = std::make_shared<graph_run>(exec);
+    put(of(s), {WORK, "graph", [=] { return state->run(); }, NULL, 0});
     return cudaSuccess;
 }
 

@@ -1,0 +1,194 @@
+#include "dist/comm_nccl.h"
+
+#include "dist/backend.h"
+#include "nn/base/fault.h"
+#include "nn/base/log.h"
+#include "nn/base/mem.h"
+
+#include <limits.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { ABORT_SECONDS = 10 };
+
+struct dist_nccl {
+    dist_comm *comm;
+    const nn_device *device;
+    const nn_nccl *call;
+    void *nccl;
+    dist_wait wait; // of the idle function: restarted when something has come
+    mn_err failed;  // nothing more may be put there
+    char why[512];
+};
+
+static mn_err fail(dist_nccl *n, mn_err e, const char *what, int result)
+{
+    if (n->failed == MN_OK) {
+        n->failed = e;
+        snprintf(n->why, sizeof n->why, "rank %d (host %s): NCCL: %s: %s; run again", n->comm->at.rank,
+                 n->comm->at.host, what, n->call->error_string(result));
+    }
+    return mn_fail(n->failed, "%s", n->why);
+}
+
+// Called while this rank waits for its GPU: it may wait for a sum that will never come.
+static mn_err idle(void *ctx)
+{
+    dist_nccl *n = ctx;
+    int state = NN_NCCL_OK;
+    if (n->failed != MN_OK) return mn_fail(n->failed, "%s", n->why);
+    int result = n->nccl ? n->call->async_error(n->nccl, &state) : NN_NCCL_OK;
+    if (result != NN_NCCL_OK) return fail(n, MN_ERETRY, "asking for errors", result);
+    if (state != NN_NCCL_OK && state != NN_NCCL_IN_PROGRESS) return fail(n, MN_ERETRY, "a sum over ranks", state);
+    mn_err err = dist__wait(n->comm, &n->wait);
+    if (err != MN_OK && n->failed == MN_OK) {
+        n->failed = err;
+        snprintf(n->why, sizeof n->why, "%s", mn_errmsg());
+    }
+    return err;
+}
+
+// What a call of a non-blocking communicator leaves behind: in progress, until it is done.
+static mn_err settle(dist_nccl *n, const char *what, int result)
+{
+    int state = result;
+    n->wait = (dist_wait){0};
+    while (state == NN_NCCL_IN_PROGRESS) {
+        result = n->call->async_error(n->nccl, &state);
+        if (result != NN_NCCL_OK) return fail(n, MN_ERETRY, what, result);
+        if (state == NN_NCCL_IN_PROGRESS) MN_TRY(dist__wait(n->comm, &n->wait));
+    }
+    n->wait = (dist_wait){0};
+    return state == NN_NCCL_OK ? MN_OK : fail(n, MN_ERETRY, what, state);
+}
+
+static mn_err join(dist_nccl *n)
+{
+    nn_nccl_id id = {{0}};
+    nn_nccl_config cfg = {.size = sizeof cfg,
+                          .magic = 0xcafebeef,
+                          .version = NN_NCCL_LEAST,
+                          .blocking = 0,
+                          .cga_cluster_size = INT_MIN, // the library's own choice
+                          .min_ctas = INT_MIN,
+                          .max_ctas = INT_MIN,
+                          .split_share = INT_MIN};
+    mn_err err = n->device->nccl(n->device, &n->call);
+    if (err == MN_OK && n->comm->at.rank == 0) {
+        int result = n->call->unique_id(&id);
+        if (result != NN_NCCL_OK) err = mn_fail(MN_EDEVICE, "NCCL cannot start: %s", n->call->error_string(result));
+    }
+    MN_TRY(dist_agree(n->comm, err));
+    MN_TRY(dist_broadcast(n->comm, &id, sizeof id, 0));
+    (void)mn_fault("nccl.init");
+    return settle(n, "joining the ranks", n->call->init(&n->nccl, n->comm->at.world, id, n->comm->at.rank, &cfg));
+}
+
+mn_err dist_nccl_open(dist_nccl **out, dist_comm *c, const nn_device *d)
+{
+    *out = NULL;
+    if (dist_world(c) == 1 || d->on_host) return MN_OK;
+    dist_nccl *n = mn_calloc(1, sizeof *n);
+    n->comm = c;
+    n->device = d;
+    mn_err err = join(n);
+    if (err != MN_OK) {
+        dist_nccl_close(n, err);
+        return err;
+    }
+    d->set_idle(d, idle, n);
+    *out = n;
+    return MN_OK;
+}
+
+// --- ending ---
+
+typedef struct aborting {
+    const nn_nccl *call;
+    void *nccl;
+    atomic_int done;
+} aborting;
+
+static void *abort_thread(void *arg)
+{
+    aborting *a = arg;
+    (void)mn_fault("nccl.abort"); // the tests' abort that hangs
+    (void)a->call->abort(a->nccl);
+    atomic_store(&a->done, 1);
+    return NULL;
+}
+
+// The library's abort may itself hang on a broken fabric: it gets a thread, and a time.
+int dist_nccl_abort(dist_nccl *n)
+{
+    pthread_t thread;
+    if (!n || !n->nccl) return 1;
+    aborting *a = mn_calloc(1, sizeof *a);
+    *a = (aborting){.call = n->call, .nccl = n->nccl};
+    n->nccl = NULL;
+    if (n->failed == MN_OK) {
+        n->failed = MN_ERETRY;
+        snprintf(n->why, sizeof n->why, "the communicator of the GPUs was aborted; run again");
+    }
+    if (pthread_create(&thread, NULL, abort_thread, a) != 0) return 0;
+    for (int i = 0; i < ABORT_SECONDS * 100 && !atomic_load(&a->done); i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    int done = atomic_load(&a->done);
+    if (done) {
+        (void)pthread_join(thread, NULL);
+        free(a);
+    } else {
+        (void)pthread_detach(thread); // keeps *a
+    }
+    return done;
+}
+
+void dist_nccl_close(dist_nccl *n, mn_err err)
+{
+    if (!n) return;
+    if (n->device->set_idle) n->device->set_idle(n->device, NULL, NULL);
+    if (n->nccl && (err != MN_OK || n->failed != MN_OK)) {
+        char *why = mn_strdup(mn_errmsg());
+        int back = dist_nccl_abort(n);
+        if (!back) mn_warn("NCCL does not come back from its abort; the process ends without it");
+        mn_err e = err != MN_OK ? err : n->failed;
+        mn_fail(e, "%s", *why ? why : n->why);
+        free(why);
+        if (!back) dist_abort(n->comm, e);
+    } else if (n->nccl) {
+        if (settle(n, "finishing", n->call->finalize(n->nccl)) == MN_OK)
+            (void)n->call->destroy(n->nccl);
+        else
+            (void)dist_nccl_abort(n);
+    }
+    free(n);
+}
+
+// --- sums ---
+
+mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *stream)
+{
+    if (!n) return MN_OK;
+    if (n->failed != MN_OK) return mn_fail(n->failed, "%s", n->why);
+    if (mn_fault("nccl.sum") == 1) return fail(n, MN_ERETRY, "a sum over ranks", 1);
+    dist__entered(n->comm, DIST_OP_GRADIENTS);
+    return settle(n, "a sum over ranks", n->call->all_reduce(v, v, (size_t)count, type, NN_NCCL_SUM, n->nccl, stream));
+}
+
+mn_err dist_nccl_sum_batch(void *ctx, double *v, int64_t count)
+{
+    dist_nccl *n = ctx;
+    return n ? dist_nccl_sum(n, v, count, NN_NCCL_F64, n->device->stream) : MN_OK;
+}
+
+const char *dist_nccl_version(const dist_nccl *n, char *text, size_t size)
+{
+    int v = 0;
+    *text = '\0';
+    if (n && n->call->version(&v) == NN_NCCL_OK) snprintf(text, size, "%d.%d.%d", v / 10000, v / 100 % 100, v % 100);
+    return text;
+}

@@ -1,0 +1,34 @@
+// Sums over ranks in the memory of GPUs, by NCCL. MPI brings the ranks together and carries the id; from then on the two
+// are never in flight together: MPI is used only when nothing is on the GPUs' way.
+//
+//     dist_nccl *n; MN_TRY(dist_nccl_open(&n, comm, device));             // collective
+//     MN_TRY(dist_nccl_sum(n, gradients, count, NN_NCCL_F32, stream));    // puts it there; in place
+//     ... device->wait, nn_mail_take: while they wait, peers and errors are looked at ...
+//     dist_nccl_close(n, err);
+//
+// A peer that is gone, or an error of NCCL, is MN_ERETRY (75) like a lost MPI peer: whoever waits for the GPU gets it,
+// the communicator is aborted, and nothing more may be put there. Sums are made in an order that depends on ranks and
+// sizes alone, so a run repeats bit for bit on the same GPUs.
+// Threading: the thread of the communicator; dist_nccl_abort from any.
+#ifndef DIST_COMM_NCCL_H
+#define DIST_COMM_NCCL_H
+
+#include "dist/comm.h"
+#include "nn/cuda_nccl.h"
+#include "nn/device.h"
+
+typedef struct dist_nccl dist_nccl;
+
+// One rank: *out is NULL, which all functions here take.
+MN_MUST_CHECK mn_err dist_nccl_open(dist_nccl **out, dist_comm *c, const nn_device *d);
+// After an error (err) the library is aborted, not asked to finish.
+void dist_nccl_close(dist_nccl *n, mn_err err);
+MN_MUST_CHECK mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *stream);
+// nn_sum_fn over the kernels' stream: for the sums inside a graph. ctx is the dist_nccl.
+mn_err dist_nccl_sum_batch(void *ctx, double *v, int64_t n);
+// Ends what is in flight, within seconds: 1 when the library came back, 0 when it did not and the process should end.
+int dist_nccl_abort(dist_nccl *n);
+// "2.28.9"; "" without.
+const char *dist_nccl_version(const dist_nccl *n, char *text, size_t size);
+
+#endif
