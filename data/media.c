@@ -98,16 +98,20 @@ static mn_err read_chunk(reader *r, int *end)
     case WIRE_INFO:
         if (head.bytes != sizeof info) break;
         MN_TRY(data__child_read_whole(&r->child, &info, sizeof info, end));
-        if (!*end) keep_info(m, &info);
+        if (*end) return MN_OK;
+        if (info.width < 0 || info.height < 0 || info.fps_num < 0 || info.fps_den < 0 || info.audio_rate < 0) break;
+        keep_info(m, &info);
         return MN_OK;
     case WIRE_TIMES:
         n = head.bytes / (int64_t)sizeof *m->t_us;
+        if (n == 0 || head.bytes % sizeof *m->t_us) break;
         MN_TRY(make_room(r, (void **)&m->t_us, m->frames, n, &r->frames_room, r->most_frames, sizeof *m->t_us));
         MN_TRY(data__child_read_whole(&r->child, m->t_us + m->frames, (size_t)n * sizeof *m->t_us, end));
         m->frames += n;
         return MN_OK;
     case WIRE_PCM:
         n = head.bytes / (int64_t)sizeof *m->pcm;
+        if (n == 0 || head.bytes % sizeof *m->pcm) break;
         MN_TRY(make_room(r, (void **)&m->pcm, m->samples, n, &r->samples_room, r->most_samples, sizeof *m->pcm));
         MN_TRY(data__child_read_whole(&r->child, m->pcm + m->samples, (size_t)n * sizeof *m->pcm, end));
         m->samples += n;
