@@ -7,7 +7,8 @@
 // is the same, bit for bit, for every number of ranks and jobs: the work is cut into shards by a pure function of the
 // source, shard k is made by one thread of rank k % world. A killed import goes on: finished shards of the same source
 // and options are kept, and a folder with shards of other ones is refused. One import at a time may work on a folder; a
-// second one is refused (MN_ECREATE). Faces are expected cropped: pictures are stored as they are.
+// second one is refused (MN_ECREATE). Faces are expected cropped: pictures are stored
+// as they are, unless `crop` asks for faces to be cut out by the dataset's own boxes.
 // Threading: called by one thread; pictures are streamed, so memory is bounded by the lists. The functions in ranks are
 // called by that thread alone.
 #ifndef DATA_IMPORT_H
@@ -31,6 +32,7 @@ typedef struct data_ranks {
 } data_ranks;
 
 #define DATA_IMPORT_QUALITY 95
+#define DATA_IMPORT_MARGIN 0.2
 
 typedef struct data_import_cfg {
     const char *kind, *src, *out;
@@ -38,6 +40,8 @@ typedef struct data_import_cfg {
     int size;           // encode anew with at most this many pixels a side; 0: bytes stay as they are
     int quality;        // of the JPEG made then, 1..100; 0: DATA_IMPORT_QUALITY
     int filter;         // that reduces the picture then: DATA_KERNEL_* (data/image.h)
+    int crop;           // 1: cut faces out by their boxes; MN_EUSAGE for a dataset that has none
+    double margin;      // then: share of the box's longer side around it (data/import/cut.h)
     int headers_only;   // 1: look at the header of a picture only, not at all of it
     int jobs;           // shards made at a time by this rank, each by a thread; 0: 1
     double reject_most; // share of pictures or label rows that may be rejected before the import fails; 0: 0.1

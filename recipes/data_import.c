@@ -32,7 +32,8 @@ enum {
     OPT_JOBS,
     OPT_CHECK,
     OPT_QUALITY,
-    OPT_FILTER
+    OPT_FILTER,
+    OPT_CROP
 };
 
 static const struct argp_option import_options[] = {
@@ -40,8 +41,10 @@ static const struct argp_option import_options[] = {
     {"out", OPT_OUT, "SHARDS", 0, "Folder for the shards; made if it is not there", 0},
     {"size", OPT_SIZE, "PX", 0,
      "Encode larger pictures anew with at most PX pixels a side (default: store the bytes as they are)", 0},
-    {"quality", OPT_QUALITY, "Q", 0, "With --size: quality of those JPEGs, 1 to 100 (default 95)", 0},
-    {"filter", OPT_FILTER, "NAME", 0, "With --size: triangle (default), box, cubic or lanczos", 0},
+    {"crop", OPT_CROP, "MARGIN", OPTION_ARG_OPTIONAL,
+     "Cut faces out by the dataset's boxes, with MARGIN of the longer side around them (default 0.2)", 0},
+    {"quality", OPT_QUALITY, "Q", 0, "With --size or --crop: quality of those JPEGs, 1 to 100 (default 95)", 0},
+    {"filter", OPT_FILTER, "NAME", 0, "With --size or --crop: triangle (default), box, cubic or lanczos", 0},
     {"limit", OPT_LIMIT, "N", 0, "At most N records, spread over the splits", 0},
     {"max-rejects", OPT_REJECTS, "SHARE", 0, "Fail when more than this share is rejected (default 0.1)", 0},
     {"check", OPT_CHECK, "whole|header", 0, "How much of a picture is looked at (default whole)", 0},
@@ -72,6 +75,13 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
         return mien_int(state, "--limit", arg, 1, INT64_MAX, &a->cfg.limit);
     case OPT_REJECTS:
         return mien_positive(state, "--max-rejects", arg, 1, &a->cfg.reject_most);
+    case OPT_CROP:
+        a->cfg.crop = 1;
+        a->cfg.margin = DATA_IMPORT_MARGIN;
+        if (!arg) return 0;
+        if (strcmp(arg, "0") != 0) return mien_positive(state, "--crop", arg, 4, &a->cfg.margin);
+        a->cfg.margin = 0;
+        return 0;
     case OPT_QUALITY:
         err = mien_int(state, "--quality", arg, 1, 100, &size);
         a->cfg.quality = (int)size;
@@ -103,9 +113,9 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
         a->cfg.kind = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->cfg.size && (a->cfg.quality || a->filtered))
+        if (!a->cfg.size && !a->cfg.crop && (a->cfg.quality || a->filtered))
             return mien_usage(state,
-                              "--quality and --filter say how larger pictures are encoded anew: give --size too");
+                              "--quality and --filter say how pictures are encoded anew: give --size or --crop too");
         return a->cfg.kind && a->cfg.src && a->cfg.out ? 0 : mien_usage(state, "KIND, --src and --out are needed");
     default:
         return ARGP_ERR_UNKNOWN;
@@ -139,8 +149,8 @@ static const struct argp import_argp = {
     "number "
     "of them. A killed import goes on where it stopped."
     "\v"
-    "Faces are expected cropped: pictures are stored as they are, nothing is detected or cut out. What is not imported "
-    "is "
+    "Faces are expected cropped: pictures are stored as they are, nothing is detected; --crop cuts out what the "
+    "dataset's own boxes say (affectnet, aihub, expw, imdb-wiki). What is not imported is "
     "counted by reason and listed in SHARDS/rejects.csv.\n\n"
     "Example:\n"
     "  mpirun -n 4 mien data import celeba --src /data/CelebA \\\n"

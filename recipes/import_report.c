@@ -221,5 +221,6 @@ void mien_print_imported(FILE *to, const json_t *r, const char *out)
     print_splits(to, json_object_get(r, "labels"));
     print_rejects(to, r, " (see rejects.csv)");
     print_counts(to, "worth knowing", json_object_get(r, "notes"));
-    fputs("\nPictures were stored as they are: faces are expected cropped.\n", to);
+    if (!json_object_get(json_object_get(r, "notes"), "faces cut out of their pictures"))
+        fputs("\nPictures were stored as they are: faces are expected cropped.\n", to);
 }

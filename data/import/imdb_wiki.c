@@ -1,6 +1,6 @@
 // IMDB-WIKI: imdb.mat and wiki.mat, each beside its pictures in folders 00 to 99. The archives *_crop have faces that are
 // cut out already; the others have the pictures they were cut out of, in which the boxes are. Where both are there the
-// cut ones are taken. All is training data.
+// cut ones are taken, with --crop the others. All is training data.
 #include "data/import/find.h"
 #include "data/import/imdb_table.h"
 #include "data/import/importer.h"
@@ -63,7 +63,8 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
         table *t = &s->tables[k];
         if (kind != DATA__FILE || strcasecmp(name, table_name[k]) != 0) continue;
         char *folder = mn_sprintf("%.*s", (int)(strlen(path) - strlen(name) - 1), path);
-        if (t->path && (t->cut || !is_cut(folder))) {
+        // The pictures themselves are wanted only to cut faces out of them.
+        if (t->path && (t->cut == is_cut(folder) || t->cut == !s->im->cfg->crop)) {
             free(folder);
             continue;
         }
@@ -239,7 +240,7 @@ static mn_err write_face(data__import *im, const data__group *g, const data__uni
                      .age = f->age,
                      .gender = f->gender,
                      .source_row = f->row,
-                     .box = f->box};
+                     .box = t->cut ? NULL : f->box};
     int accepted;
     (void)g;
     mn_err err = data__import_picture(im, t->root, f->path, name, f->row, &r, &accepted);

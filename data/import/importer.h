@@ -7,6 +7,7 @@
 #define DATA_IMPORT_IMPORTER_H
 
 #include "data/image.h"
+#include "data/import/cut.h"
 #include "data/import.h"
 #include "data/shard.h"
 #include "data/shard_seal.h"
@@ -25,6 +26,7 @@
     X(NAME, "name is no frame number", PICTURE)                                                                        \
     X(DUPLICATE, "duplicate", PICTURE)                                                                                 \
     X(BOX, "face box outside of the picture", PICTURE)                                                                 \
+    X(NO_BOX, "no face box to cut out", NEITHER)                                                                       \
     X(NO_FACE, "no face", NEITHER)                                                                                     \
     X(UNLABELLED, "no valid label", NEITHER)                                                                           \
     X(UNLISTED, "in no partition", ROW)                                                                                \
@@ -48,6 +50,7 @@ typedef enum data__reason {
     X(ALPHA, "pictures with alpha")                                                                                    \
     X(ROTATED, "pictures with an EXIF orientation")                                                                    \
     X(ENCODED, "pictures encoded anew")                                                                                \
+    X(CUT_OUT, "faces cut out of their pictures")                                                                      \
     X(NO_BOX, "rows without a usable face box")                                                                        \
     X(BOX_OVER, "face boxes that reach over the edge of the picture")                                                  \
     X(REPEATED, "rows that repeat a picture")                                                                          \
@@ -113,6 +116,7 @@ typedef struct data__import {
     data_coder *coder;
     data_image image, resized;
     int width, height; // of the picture at hand, before --size
+    data__cut cut;     // what of it is cut out
     char *file;        // contents of the picture at hand
     size_t file_capacity;
     char *scratch; // see data__import_scratch
@@ -164,7 +168,8 @@ MN_MUST_CHECK mn_err data__import_add(data__import *im, data_writer *w, const da
 void data__import_compare(const data__import *im, const char *what, int64_t have, int64_t published);
 
 // Reads `name` below the folder `root`, checks it, and makes it the payload of r (valid until the next call), encoded anew
-// where the options ask for it. *accepted 0: it was rejected, with `file` and `row` in the list.
+// where the options ask for it; with --crop what is around r->box is cut out of it, unless that is NULL: the picture is a
+// face then. *accepted 0: it was rejected, with `file` and `row` in the list.
 MN_MUST_CHECK mn_err data__import_picture(data__import *im, int root, const char *name, const char *file, int64_t row,
                                           data_record *r, int *accepted);
 // The same for a picture in memory, which is copied.

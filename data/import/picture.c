@@ -57,16 +57,34 @@ static mn_err read_file(data__import *im, int fd, const char *name, int64_t size
     return data_file_pread(fd, name, im->file, (size_t)size, 0);
 }
 
-// Shrinks the decoded picture so that its longer side is the wanted one, and makes it the record's payload.
+// How large the picture, or the face that is cut out of it, becomes.
+static void sizes(const data__import *im, int *width, int *height)
+{
+    int most = im->cfg->size, longer = *width > *height ? *width : *height;
+    if (most == 0 || longer <= most) return;
+    *width = (int)((int64_t)*width * most / longer);
+    *height = (int)((int64_t)*height * most / longer);
+    if (*width < 1) *width = 1;
+    if (*height < 1) *height = 1;
+}
+
+// Cuts the face out of the decoded picture, shrinks it so that its longer side is the wanted one, and makes it the
+// record's payload. The picture may have been decoded smaller than it is.
 static mn_err encode(data__import *im, data_record *r)
 {
     const data_image *p = &im->image;
-    int most = im->cfg->size, longer = p->width > p->height ? p->width : p->height;
-    int width = (int)((int64_t)p->width * most / longer), height = (int)((int64_t)p->height * most / longer);
-    const uint8_t *bytes;
+    const data__cut *c = &im->cut;
+    int cuts = c->kind == DATA__CUT_FACE, width = cuts ? c->width : im->width, height = cuts ? c->height : im->height;
+    double across = (double)p->width / im->width, down = (double)p->height / im->height;
     double box[4] = {0, 0, p->width, p->height};
-    if (width < 1) width = 1;
-    if (height < 1) height = 1;
+    const uint8_t *bytes;
+    if (cuts) {
+        box[0] = c->x * across;
+        box[1] = c->y * down;
+        box[2] = c->width * across;
+        box[3] = c->height * down;
+    }
+    sizes(im, &width, &height);
     int quality = im->cfg->quality ? im->cfg->quality : DATA_IMPORT_QUALITY;
     MN_TRY(data_image_resize_by(p, box, width, height, (data_kernel)im->cfg->filter, &im->resized));
     MN_TRY(data_jpeg_encode(im->coder, im->resized.rgb, width, height, quality, 1, &bytes, &r->size));
@@ -124,10 +142,30 @@ void data__import_media_done(data__import *im)
     if (im->cfg->dry_run) im->sample.media_ns += now_ns();
 }
 
+static void find_cut(data__import *im, const data_record *r)
+{
+    im->cut = (data__cut){0};
+    if (im->cfg->crop && r->box) im->cut = data__cut_of(r->box, im->cfg->margin, im->width, im->height);
+}
+
+// Whether the whole picture is to be shrunk.
+static int larger(const data__import *im)
+{
+    return im->cfg->size && (im->width > im->cfg->size || im->height > im->cfg->size);
+}
+
+// How long the shorter side of the picture must be decoded, so that the face in it is as large as it is to become.
+static int side_needed(const data__import *im)
+{
+    const data__cut *c = &im->cut;
+    int64_t most = im->cfg->size, longer = c->width > c->height ? c->width : c->height;
+    if (most == 0 || longer <= most) return 0;
+    return (int)((most * (im->width < im->height ? im->width : im->height) + longer - 1) / longer);
+}
+
 // Of a picture that is not looked at whole: its header, from the first `have` of its `size` bytes.
 static mn_err take_header(data__import *im, size_t have, size_t size, data_record *r, data_image_info *info)
 {
-    int most = im->cfg->size;
     MN_TRY(data_image_probe(im->coder, im->file, have, info));
     r->payload = im->file;
     r->size = size;
@@ -135,7 +173,9 @@ static mn_err take_header(data__import *im, size_t have, size_t size, data_recor
     im->width = info->width;
     im->height = info->height;
     im->sample.headers++;
-    if (most && (info->width > most || info->height > most)) data__import_note(im, DATA__NOTE_ENCODED, 1);
+    find_cut(im, r);
+    if (im->cut.kind == DATA__CUT_FACE || (im->cut.kind == DATA__CUT_NOTHING && larger(im)))
+        data__import_note(im, DATA__NOTE_ENCODED, 1);
     return MN_OK;
 }
 
@@ -164,11 +204,15 @@ static mn_err take(data__import *im, size_t size, data_record *r, data_image_inf
     im->width = info->width;
     im->height = info->height;
     r->original = XXH3_64bits(im->file, size);
-    int most = im->cfg->size, smaller = most == 0 || (info->width <= most && info->height <= most);
-    if (smaller && im->cfg->headers_only) return MN_OK;
+    find_cut(im, r);
+    if (im->cut.kind == DATA__CUT_FACE) {
+        MN_TRY(data_image_decode(im->coder, im->file, size, side_needed(im), &im->image));
+        return encode(im, r);
+    }
+    if (!larger(im) && im->cfg->headers_only) return MN_OK;
     // Only to be looked at: at 1/8, where every bit of the entropy code is still read, which is where damage shows.
-    MN_TRY(data_image_decode(im->coder, im->file, size, smaller ? 1 : most, &im->image));
-    return smaller ? MN_OK : encode(im, r);
+    MN_TRY(data_image_decode(im->coder, im->file, size, larger(im) ? im->cfg->size : 1, &im->image));
+    return larger(im) && im->cut.kind == DATA__CUT_NOTHING ? encode(im, r) : MN_OK;
 }
 
 // Makes what is in im->file (have < size: the beginning of it) the record's payload, or rejects it. began: when reading
@@ -191,6 +235,10 @@ static mn_err take_or_reject(data__import *im, size_t have, size_t size, int64_t
     }
     if (err != MN_OK) return mn_while(err, "importing %s", file);
     note_kind(im, &info);
+    if (im->cut.kind == DATA__CUT_FACE) data__import_note(im, DATA__NOTE_CUT_OUT, 1);
+    if (im->cut.kind == DATA__CUT_NO_BOX) data__import_reject(im, DATA__REJECT_NO_BOX, file, row, "");
+    *accepted = im->cut.kind != DATA__CUT_NO_BOX &&
+                (im->cut.kind != DATA__CUT_OUTSIDE || data__import_box(im, r->box, file, row));
     return MN_OK;
 }
 
@@ -240,20 +288,6 @@ mn_err data__import_picture(data__import *im, int root, const char *name, const 
     }
     if (err != MN_OK) return mn_while(err, "importing %s", file);
     return take_or_reject(im, have, (size_t)size, began, file, row, r, accepted);
-}
-
-int data__import_box(data__import *im, const float box[4], const char *file, int64_t row)
-{
-    const float right = box[0] + box[2], bottom = box[1] + box[3], width = (float)im->width, height = (float)im->height;
-    char detail[128];
-    if (box[2] > 0 && box[3] > 0 && box[0] < width && box[1] < height && right > 0 && bottom > 0) {
-        if (box[0] < 0 || box[1] < 0 || right > width || bottom > height) data__import_note(im, DATA__NOTE_BOX_OVER, 1);
-        return 1;
-    }
-    (void)snprintf(detail, sizeof(detail), "left %g top %g right %g bottom %g in %d x %d pixels", (double)box[0],
-                   (double)box[1], (double)right, (double)bottom, im->width, im->height);
-    data__import_reject(im, DATA__REJECT_BOX, file, row, detail);
-    return 0;
 }
 
 int64_t data__import_mean_size(int root, int64_t n, const char *(*name)(void *ctx, int64_t i), void *ctx)

@@ -73,12 +73,17 @@ void data__import_digest(data__import *im, const void *bytes, size_t n)
 static void make_options(data__job *j)
 {
     const data_import_cfg *c = j->im.cfg;
-    int quality = c->quality ? c->quality : DATA_IMPORT_QUALITY;
+    int quality = c->quality ? c->quality : DATA_IMPORT_QUALITY, anew = c->size || c->crop;
     j->options =
         mn_sprintf("{\"kind\": \"%s\", \"size\": %d, \"jpeg_quality\": %d, \"filter\": \"%s\", \"limit\": %lld, "
                    "\"check\": \"%s\"}",
-                   c->kind, c->size, c->size ? quality : 0, c->size ? data_kernel_name((data_kernel)c->filter) : "none",
+                   c->kind, c->size, anew ? quality : 0, anew ? data_kernel_name((data_kernel)c->filter) : "none",
                    (long long)c->limit, c->headers_only ? "header" : "whole");
+    if (c->crop) {
+        char *with = mn_sprintf("%.*s, \"crop_margin\": %.6g}", (int)strlen(j->options) - 1, j->options, c->margin);
+        free(j->options);
+        j->options = with;
+    }
     data__import_digest(&j->im, j->options, strlen(j->options));
     data__import_digest(&j->im, MIEN_VERSION, sizeof(MIEN_VERSION));
 }
@@ -219,6 +224,8 @@ static mn_err start(data__job *j, const data_import_cfg *cfg)
     j->im.source = XXH3_createState();
     if (!j->im.source || XXH3_128bits_reset(j->im.source) != XXH_OK) return mn_fail(MN_EMEM, "no memory for a digest");
     MN_TRY(find_importer(cfg->kind, &j->im.importer));
+    if (cfg->crop && !j->im.importer->columns.has_box)
+        return mn_fail(MN_EUSAGE, "--crop: %s has no face boxes: its pictures are faces already", cfg->kind);
     return data_coder_open(&j->im.coder);
 }
 

@@ -107,7 +107,7 @@ data_writer_cfg data__shard_cfg(const data__job *j, const data__group *g, int k)
     cfg.source = j->source;
     cfg.index = k;
     cfg.count = g->n_shards;
-    cfg.has_original = !sound && j->im.cfg->size > 0;
+    cfg.has_original = !sound && (j->im.cfg->size > 0 || j->im.cfg->crop);
     return cfg;
 }
 
