@@ -357,3 +357,36 @@ Test(order, shuffles_as_well_as_stated)
     whole.shard = NULL;
     check_quality(&whole, 512, 0.07, 0.07);
 }
+
+// With lanes a weight is kept to one showing of a sample: the lanes' shares of an epoch are whole numbers.
+Test(order, a_mixture_over_lanes_keeps_its_shares)
+{
+    enum { EPOCHS = 4 };
+    static int64_t border[65];
+    data_source s[2] = {lanes_source(border, 64, 0), {0}};
+    int64_t big = s[0].count;
+    s[0].per_epoch = big / 2;
+    s[1] = (data_source){.first = big, .count = 1000, .per_epoch = 3000};
+    data_order_cfg cfg = {.seed = 9, .source = s, .n_sources = 2, .batch = 100};
+    int64_t *seen = mn_calloc((size_t)big + 1000, sizeof *seen), n;
+    for (int64_t e = 0; e < EPOCHS; e++) {
+        int64_t *index = epoch_of(&cfg, e, &n), small = 0;
+        for (int64_t i = 0; i < n; i++) {
+            seen[index[i]]++;
+            small += index[i] >= big;
+        }
+        cr_assert_eq(small, 3000);
+        for (int64_t at = 0; at + 10000 <= n; at += 10000) { // every hundred batches
+            int64_t part = 0;
+            for (int64_t i = at; i < at + 10000; i++)
+                part += index[i] >= big;
+            cr_assert(llabs(part * n - (int64_t)3000 * 10000) < 60 * n, "%lld of 10000", (long long)part);
+        }
+        free(index);
+    }
+    for (int64_t i = 0; i < big + 1000; i++) {
+        int64_t want = i < big ? EPOCHS / 2 : EPOCHS * 3;
+        cr_assert(llabs(seen[i] - want) <= (i < big), "sample %lld came %lld times", (long long)i, (long long)seen[i]);
+    }
+    free(seen);
+}
