@@ -3,6 +3,7 @@
 
 #include "data/file.h"
 #include "data/shard_manifest.h"
+#include "nn/base/clock.h"
 #include "nn/base/fault.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
@@ -20,9 +21,11 @@
 
 #define REJECT_MOST 0.1
 
+// The kernel lets the lock go when its holder dies, however it does; on NFS the server does (Linux takes flock to it as a
+// lock of the whole file), so other nodes see it too.
 static mn_err take_lock(data__job *j)
 {
-    char text[128], host[64] = "?";
+    char text[160], host[64] = "?", utc[32];
     j->lock_path = mn_sprintf("%s/.import.lock", j->im.cfg->out);
     for (;;) {
         struct stat held, there;
@@ -38,14 +41,16 @@ static mn_err take_lock(data__job *j)
             text[n > 0 ? n : 0] = 0;
             (void)close(j->lock);
             j->lock = -1;
-            return mn_fail(MN_ECREATE, "%s: another import is writing here (%s)", j->im.cfg->out, text);
+            return mn_fail(MN_ECREATE, "%s: another import is writing here (%s): wait for it, or choose another --out",
+                           j->im.cfg->out, *text ? text : "it has only just begun");
         }
         // The holder before us may have removed the file that we have opened: then we hold a lock on nothing.
         if (fstat(j->lock, &held) == 0 && stat(j->lock_path, &there) == 0 && held.st_ino == there.st_ino) break;
         (void)close(j->lock);
     }
     (void)gethostname(host, sizeof(host) - 1);
-    (void)snprintf(text, sizeof(text), "process %ld on %s", (long)getpid(), host);
+    (void)snprintf(text, sizeof(text), "process %ld on %s since %s", (long)getpid(), host,
+                   mn_utc_text(utc, sizeof(utc)));
     if (ftruncate(j->lock, 0) != 0) return mn_fail(MN_EIO, "%s: %s", j->lock_path, strerror(errno));
     return data_file_pwrite(j->lock, j->lock_path, text, strlen(text), 0);
 }

@@ -2,6 +2,7 @@
 // would. Called by scale.sh.
 //
 //     scale make N DIR                  N pictures as MXNet RecordIO (mien data import casia-webface)
+//     scale rate SRC OUT                what an import costs a core, beside decoding alone
 //     scale limit MIB COMMAND ...       runs a command; fails when it does, or needs more memory
 //     scale read N SHARDS               two epochs on 4 ranks, and what must not depend on the number of ranks
 //
@@ -9,9 +10,11 @@
 // read from the pixels that a batch has, behind shards, order, decoder, augmentation and ring.
 #include "data/frames.h"
 #include "data/image.h"
+#include "data/import.h"
 #include "data/loader.h"
 #include "data/shard.h"
 #include "nn/base/clock.h"
+#include "nn/base/log.h"
 #include "nn/base/mem.h"
 
 #include <stdatomic.h>
@@ -21,11 +24,23 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
 
-enum { SIDE = 64, CELL = 8, QUALITY = 85, NOISE = 16, BATCH = 250, EPOCHS = 2, RANKS = 4, AGAIN = 12, SEED = 7 };
-static const double START_S = 2, INDEX_BYTES = 64;
+enum {
+    SIDE = 64,
+    CELL = 8,
+    QUALITY = 85,
+    NOISE = 16,
+    BATCH = 250,
+    EPOCHS = 2,
+    RANKS = 4,
+    AGAIN = 12,
+    SEED = 7,
+    RATED = 20000
+};
+static const double START_S = 2, INDEX_BYTES = 64, HEADERS_LEAST = 5000, WHOLE_LEAST = 0.8;
 
 static _Noreturn void fail(const char *what)
 {
@@ -122,6 +137,67 @@ static void make(int64_t n, const char *dir)
     }
     data_coder_close(c);
     if (ferror(rec) || ferror(idx) || fclose(rec) != 0 || fclose(idx) != 0) fail("cannot write");
+}
+
+// Rates
+
+static double processor_seconds(void)
+{
+    struct timespec t;
+    (void)clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static double import_rate(const char *src, const char *out, int headers_only)
+{
+    data_import_cfg cfg = {.kind = "casia-webface", .src = src, .out = out, .limit = RATED, .jobs = 1};
+    data_import_report r;
+    cfg.headers_only = headers_only;
+    double began = processor_seconds();
+    must(data_import(&cfg, &r));
+    double rate = (double)json_integer_value(json_object_get(r.json, "records")) / (processor_seconds() - began);
+    data_import_report_free(&r);
+    return rate;
+}
+
+// Pictures of a shard, decoded whole to RGB by libjpeg-turbo.
+static double decode_rate(const char *dir)
+{
+    static uint8_t bytes[1 << 20];
+    data_folder *f;
+    data_coder *c;
+    data_image im = {0};
+    double seconds = 0;
+    int64_t n = 0;
+    must(data_coder_open(&c));
+    must(data_folder_open(&f, dir, NULL, DATA_TASKS, "image"));
+    for (; n < data_folder_count(f) && n < RATED; n++) {
+        int64_t record;
+        size_t size;
+        const data_shard *s = data_folder_at(f, n, &record);
+        must(data_shard_read(s, record, bytes, sizeof(bytes), &size));
+        double began = processor_seconds();
+        must(data_image_decode(c, bytes, size, 0, &im));
+        seconds += processor_seconds() - began;
+    }
+    data_folder_close(f);
+    data_image_release(&im);
+    data_coder_close(c);
+    return (double)n / seconds;
+}
+
+static void rate(const char *src, const char *out)
+{
+    char *headers = mn_sprintf("%s/headers", out), *whole = mn_sprintf("%s/whole", out);
+    mn_log_level(MN_WARN);
+    double fast = import_rate(src, headers, 1), slow = import_rate(src, whole, 0), decode = decode_rate(whole);
+    fprintf(stderr,
+            "scale: a second of a core: %.0f records by their headers, %.0f whole, %.2f of decoding alone (%.0f)\n",
+            fast, slow, slow / decode, decode);
+    if (fast < HEADERS_LEAST) fail("importing by headers is too slow");
+    if (slow < WHOLE_LEAST * decode) fail("importing whole pictures is too slow");
+    free(headers);
+    free(whole);
 }
 
 // Memory of a command
@@ -428,7 +504,11 @@ int main(int argc, char **argv)
         make(atoll(argv[2]), argv[3]);
         return 0;
     }
+    if (argc == 4 && strcmp(argv[1], "rate") == 0) {
+        rate(argv[2], argv[3]);
+        return 0;
+    }
     if (argc > 3 && strcmp(argv[1], "limit") == 0) return limit(atof(argv[2]), argv + 3);
     if (argc == 4 && strcmp(argv[1], "read") == 0) return read_shards(atoll(argv[2]), argv[3]);
-    fail("usage: scale make N DIR | limit MIB COMMAND ... | read N SHARDS");
+    fail("usage: scale make N DIR | rate SRC OUT | limit MIB COMMAND ... | read N SHARDS");
 }
