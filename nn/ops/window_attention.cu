@@ -8,8 +8,8 @@
 // into the workspace, then over blocks in index order.
 //
 // Bytes: forward 4 C per token (q, k, v read, output written), backward 7 C, plus one table per block.
-#include "nn/cuda_tile.h"
 #include "nn/ops/attr.h"
+#include "nn/ops/window_tiles.h"
 
 extern "C" {
 #include "nn/base/mem.h"
@@ -23,157 +23,13 @@ enum { QKV, TABLE };
 // constant, so that sums are the same on every GPU.
 enum { BLOCKS = 2112, MOST_TOKENS = 64 };
 
-typedef struct windows {
-    int count; // rows of the batch times windows of a map
-    int tokens, side, span, height, width, shift, across, per_map;
-    int heads, size, group; // group: heads of a block
-    int tiles, stages;      // tiles of 16 queries; copies in shared memory, 2: the next window is on its way
-    int slots;              // blocks per group of heads
-    int wide;               // rows may be copied 16 bytes at a time
-    float scale;
-    int divide; // i / side = i * divide >> 16
-} windows;
-
-// Tokens of a window, up to whole tiles, for the template: 8 N keys.
-template <int N> constexpr int ROWS = (N + 1) / 2 * 16;
-
-// Warps of a block, at most, and blocks of a multiprocessor, at least: in bf16 that is 18 warps of 112 registers forward
-// (windows of 6; 16 of 128 for 7) and 12 of 168 backward (8 of 255), so that the next windows are on their way while
-// some warps compute.
+// Warps of a block, at most, and blocks of a multiprocessor, at least: in bf16, heads of 32, that is 18 warps of 96
+// registers forward (windows of 6; 16 of 128 for 7) and 12 of 168 backward (8 of 255 for 7, which shared memory and
+// registers bound alike), so that the next windows are on their way while some warps compute.
 template <int N> constexpr int FORWARD_WARPS = N <= 5 ? 6 : 8;
 template <int N> constexpr int BACKWARD_WARPS = N <= 5 ? 6 : 4;
 template <class T, int D, int N> constexpr int FORWARD_BLOCKS = sizeof(T) == 4 || D > 32 ? 1 : N <= 5 ? 3 : 2;
 template <class T, int D, int N> constexpr int BACKWARD_BLOCKS = sizeof(T) == 4 ? 1 : 2;
-
-// Where window `item` lies, and which of its tokens were brought together by the shift alone.
-struct alignas(16) place {
-    int64_t map; // first token of the row of the batch
-    int y, x;
-    unsigned edge; // bit 0: the window wraps vertically, bit 1: horizontally
-};
-
-__device__ static place place_of(const windows &w, int item)
-{
-    int window = item % w.per_map, row = window / w.across, column = window % w.across;
-    place p;
-    p.map = (int64_t)(item / w.per_map) * w.height * w.width;
-    p.y = row * w.side + w.shift;
-    p.x = column * w.side + w.shift;
-    p.edge = w.shift == 0 ? 0 : (p.y + w.side > w.height ? 1u : 0u) | (p.x + w.side > w.width ? 2u : 0u);
-    return p;
-}
-
-// Token i of the window in the tensor; -1: there is none.
-__device__ static int64_t token_at(const windows &w, const place &p, int i)
-{
-    int down = i * w.divide >> 16, y = p.y + down, x = p.x + i - down * w.side;
-    if (i >= w.tokens) return -1;
-    return p.map + (y >= w.height ? y - w.height : y) * w.width + (x >= w.width ? x - w.width : x);
-}
-
-// On which side of the seam the token lies, as bits like edge.
-__device__ static unsigned seam_side(const windows &w, int i)
-{
-    int down = i * w.divide >> 16, right = i - down * w.side;
-    return (down >= w.side - w.shift ? 1u : 0u) | (right >= w.side - w.shift ? 2u : 0u);
-}
-
-// Row of the table for key j and query i.
-__device__ static int relative(const windows &w, int j, int i)
-{
-    int yj = j * w.divide >> 16, yi = i * w.divide >> 16;
-    return (yi - yj + w.side - 1) * w.span + (i - yi * w.side) - (j - yj * w.side) + w.side - 1;
-}
-
-// --- what both ways share --------------------------------------------------------------------------------------------
-// The warp's part of the block.
-struct part {
-    int local, head, first; // head of the block and of the network; first query
-};
-
-__device__ static part part_of(const windows &w)
-{
-    int warp = (int)threadIdx.x / 32, groups = w.heads / w.group;
-    part p;
-    p.local = warp / w.tiles;
-    p.head = (int)blockIdx.x % groups * w.group + p.local;
-    p.first = warp % w.tiles * 16;
-    return p;
-}
-
-// One tensor's rows of the heads of the block: x points to channel 0 of the first head, rows `stride` apart.
-template <class T, int D>
-__device__ static void fetch(nn_cuda_copies &q, const windows &w, const place &p, T *tile, int tile_step, const T *x,
-                             int64_t stride)
-{
-    constexpr int CHUNKS = D / NN_CUDA_WIDE<T>;
-    int per_row = CHUNKS * w.group;
-
-    NN_ROLL
-    for (int i = (int)threadIdx.x; i < w.tokens * per_row; i += (int)blockDim.x) {
-        int r = i / per_row, local = i % per_row / CHUNKS, c = i % CHUNKS * NN_CUDA_WIDE<T>;
-        nn_cuda_tile_chunk(q, tile + local * tile_step + r * NN_CUDA_ROW<T, D>,
-                           x + token_at(w, p, r) * stride + local * w.size, true, c, w.size, w.wide);
-    }
-}
-
-// Bias of the lane's pairs in C number n, -infinity where there is no such key.
-__device__ static float4 bias_of(const windows &w, const part &p, const float *table, int n)
-{
-    int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
-    float bias[4];
-
-    NN_UNROLL
-    for (int k = 0; k < 4; k++) {
-        int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
-        bias[k] = j >= w.tokens ? -INFINITY : i < w.tokens ? table[(int64_t)relative(w, j, i) * w.heads + p.head] : 0;
-    }
-    return make_float4(bias[0], bias[1], bias[2], bias[3]);
-}
-
-// Seam sides of the lane's keys, two bits each.
-template <int N> __device__ static unsigned key_sides(const windows &w)
-{
-    unsigned sides = 0;
-    int t = nn_cuda_lane() % 4;
-
-    NN_UNROLL
-    for (int k = 0; k < 2 * N; k++)
-        sides |= seam_side(w, 8 * (k / 2) + 2 * t + k % 2) << 2 * k;
-    return sides;
-}
-
-// s = softmax of (scale s + bias + mask) without its last factor, which is returned for the lane's two rows. The bias of
-// C number n lies at bias[n * step].
-template <class T, int N>
-__device__ static float2 softmax(const windows &w, const part &p, unsigned edge, unsigned sides, const float4 *bias,
-                                 int step, float (&s)[N][4])
-{
-    int g = nn_cuda_lane() / 4;
-    unsigned own[2] = {seam_side(w, p.first + g), seam_side(w, p.first + g + 8)};
-    float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
-
-    NN_UNROLL
-    for (int n = 0; n < N; n++) {
-        const float4 b = bias[n * step];
-        const float add[4] = {b.x, b.y, b.z, b.w};
-        NN_UNROLL
-        for (int k = 0; k < 4; k++) {
-            s[n][k] = s[n][k] * w.scale + add[k];
-            if (edge && ((sides >> (4 * n + 2 * (k % 2)) ^ own[k / 2]) & edge)) s[n][k] -= 100.0f;
-            most[k / 2] = fmaxf(most[k / 2], s[n][k]);
-        }
-    }
-    most[0] = nn_cuda_row_max(most[0]);
-    most[1] = nn_cuda_row_max(most[1]);
-    NN_UNROLL
-    for (int e = 0; e < 4 * N; e++) {
-        const int n = e / 4, k = e % 4;
-        s[n][k] = nn_cuda_exp<T>(s[n][k] - most[k / 2]);
-        sum[k / 2] += s[n][k];
-    }
-    return make_float2(1 / nn_cuda_row_sum(sum[0]), 1 / nn_cuda_row_sum(sum[1]));
-}
 
 // --- forward ---------------------------------------------------------------------------------------------------------
 template <class T, int D, int N>
@@ -417,9 +273,9 @@ template <class T, int D, int N> static form form_of()
 
 template <class T> static form choose(const windows &w)
 {
-    if (w.size > 32) return form_of<T, 64, 8>();
+    if (w.size > 32) return form_of<T, 64, 8>(); // the window of 7 has a form of its own where speed counts
     if (w.tokens > 56) return form_of<T, 32, 8>();
-    if (w.tokens > 40) return form_of<T, 32, 7>();
+    if (w.tokens > 40) return sizeof(T) == 2 ? form_of<nn_bf16, 32, 7>() : form_of<float, 32, 8>();
     return form_of<T, 32, 5>();
 }
 
@@ -429,8 +285,9 @@ static void share(windows *w, int warps, size_t tiles, size_t rest, size_t *byte
 {
     enum { ENOUGH = 100 * 1024 }; // of shared memory: two blocks a multiprocessor
 
-    for (w->group = 1; w->heads % (2 * w->group) == 0 && 2 * w->group * w->tiles <= warps &&
-                       (size_t)(2 * w->group) * (2 * tiles + rest) <= ENOUGH;)
+    for (w->group = 1, w->group_log = 0; w->heads % (2 * w->group) == 0 && 2 * w->group * w->tiles <= warps &&
+                                         (size_t)(2 * w->group) * (2 * tiles + rest) <= ENOUGH;
+         w->group_log++)
         w->group *= 2;
     w->stages = (size_t)w->group * (2 * tiles + rest) <= ENOUGH ? 2 : 1;
     w->slots = BLOCKS / (w->heads / w->group);
