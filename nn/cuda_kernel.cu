@@ -1,4 +1,4 @@
-#include "nn/cuda_kernel.h"
+#include "nn/cuda_columns.h"
 
 #include <stdio.h>
 
@@ -23,18 +23,8 @@ mn_err nn_cuda_no_gradient(const nn_call *c, int *none)
     return MN_OK;
 }
 
-__global__ static void add_blocks(float *y, const float *part, int64_t blocks, int64_t stride, int64_t n, int acc)
-{
-    int64_t i = nn_cuda_index();
-    float sum = 0;
-    if (i >= n) return;
-    for (int64_t b = 0; b < blocks; b++)
-        sum += part[b * stride + i];
-    nn_cuda_put(y, i, sum, acc);
-}
-
 mn_err nn_cuda_add_blocks(float *y, const float *part, int64_t blocks, int64_t stride, int64_t n, int acc, void *stream)
 {
-    return NN_LAUNCH(add_blocks, nn_cuda_blocks(n, NN_CUDA_THREADS), NN_CUDA_THREADS, 0, stream, y, part, blocks,
-                     stride, n, acc);
+    nn_cuda_outs<float> out = {{y, NULL}, {acc, 0}};
+    return nn_cuda_finish(part, blocks, stride, n, out, stream);
 }

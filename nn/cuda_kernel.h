@@ -178,7 +178,7 @@ __device__ static inline float nn_cuda_drop_path(float drop, uint64_t key, const
     return nn_cuda_uniform(u.v[0]) < drop ? 0 : 1 / (1 - drop);
 }
 
-// y[i] (+)= part[i] + part[stride + i] + ... of `blocks` rows, in that order.
+// y[i] (+)= part[i] + part[stride + i] + ... of `blocks` rows, in a fixed order, in f64 (nn/cuda_columns.h).
 mn_err nn_cuda_add_blocks(float *y, const float *part, int64_t blocks, int64_t stride, int64_t n, int acc,
                           void *stream);
 
