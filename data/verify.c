@@ -284,7 +284,10 @@ static mn_err check_path(work *w)
     const char *path = w->cfg->path;
     struct stat st;
     if (stat(path, &st) != 0) return mn_fail(MN_ENOINPUT, "%s: %s", path, strerror(errno));
-    if (S_ISDIR(st.st_mode) && data_is_features(path)) {
+    int features = S_ISDIR(st.st_mode) && data_is_features(path);
+    if (w->cfg->state && (features || !S_ISDIR(st.st_mode)))
+        return mn_fail(MN_EUSAGE, "%s: is checked in one go: --state is for folders of shards", path);
+    if (features) {
         check_features(w);
         return MN_OK;
     }

@@ -20,7 +20,8 @@ typedef struct data_verify_cfg {
     int jobs;   // shards at a time; 0: one for each core of this process
     int decode; // decode every picture, not its header alone
     // A file outside of the folder that keeps what was found of each finished shard, so that an interrupted check, asked
-    // for again, goes on; removed at the end. NULL: none. One of another check, or in use by one, is MN_ECREATE.
+    // for again, goes on; removed at the end. Of folders of shards only. NULL: none. One of another check, or in use by
+    // one, is MN_ECREATE.
     const char *state;
     // Bytes read so far, of all: called now and then, by one thread at a time. NULL: not wanted.
     void (*progress)(void *ctx, int64_t bytes, int64_t of);

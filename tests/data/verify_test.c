@@ -331,6 +331,9 @@ Test(verify, a_state_goes_on)
         cr_assert(access(state, F_OK) != 0);
     }
     support_write(state, bytes, size);
+    cfg.path = path; // one shard
+    cr_assert(data_verify(&cfg, &r) == MN_EUSAGE);
+    cfg.path = dir;
     cfg.decode = 1; // another check
     cr_assert(data_verify(&cfg, &r) == MN_ECREATE && strstr(mn_errmsg(), "another check"));
     cfg.decode = 0;
