@@ -228,7 +228,7 @@ mn_err mien_data_import(int argc, char **argv)
             mien_print_survey(stdout, report.json, a.cfg.src, a.cfg.out,
                               (int)json_integer_value(json_object_get(report.json, "makers")));
         else
-            mien_print_imported(stdout, report.json, a.cfg.out);
+            mien_print_imported(stdout, report.json, a.cfg.out, a.cfg.size || a.cfg.crop);
         if (err == MN_OK) err = printed;
     }
     data_import_report_free(&report);

@@ -204,7 +204,7 @@ void mien_print_survey(FILE *to, const json_t *r, const char *src, const char *o
     fprintf(to, " with %d at a time (--jobs and ranks), as fast as this look at the pictures was.\n", makers);
 }
 
-void mien_print_imported(FILE *to, const json_t *r, const char *out)
+void mien_print_imported(FILE *to, const json_t *r, const char *out, int anew)
 {
     fprintf(to, "%s: %lld records, %lld pictures, ", out, number(r, "records"), number(r, "pictures"));
     print_bytes(to, (double)number(r, "bytes"));
@@ -222,5 +222,5 @@ void mien_print_imported(FILE *to, const json_t *r, const char *out)
     print_rejects(to, r, " (see rejects.csv)");
     print_counts(to, "worth knowing", json_object_get(r, "notes"));
     if (!json_object_get(json_object_get(r, "notes"), "faces cut out of their pictures"))
-        fputs("\nPictures were stored as they are: faces are expected cropped.\n", to);
+        if (!anew) fputs("\nPictures were stored as they are: faces are expected cropped.\n", to);
 }

@@ -7,6 +7,6 @@
 #include <stdio.h>
 
 void mien_print_survey(FILE *to, const json_t *report, const char *src, const char *out, int makers);
-void mien_print_imported(FILE *to, const json_t *report, const char *out);
+void mien_print_imported(FILE *to, const json_t *report, const char *out, int anew); // anew: pictures were encoded anew
 
 #endif
