@@ -1,5 +1,6 @@
 // Copies of shards on a node: read from, shared, refused, killed, full.
 #include "data/copies.h"
+#include "data/copies_files.h"
 
 #include "nn/base/fault.h"
 #include "nn/base/file.h"
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -230,6 +232,38 @@ Test(copies, processes_share_one_copy)
     int copies, parts;
     count(&c, &copies, &parts);
     cr_assert_eq(copies, SHARDS);
+    scene_close(&c);
+}
+
+// What another process holds is left alone until it lets go, whether it copies or has just finished.
+Test(copies, locks_of_others_are_kept)
+{
+    scene c = scene_open();
+    atomic_int stop = 0;
+    data__copies_files f = {.stop = &stop};
+    const data_shard *s = data_folder_shard(c.folder, 0);
+    char key[33];
+    int fd;
+    must(data__copies_files_open(&f, c.node));
+    data_shard_key(s, key);
+    char *part = mn_sprintf("%s/.%s.part", c.copies, key), *copy = copy_path(&c, 0);
+    int held = open(part, O_RDWR | O_CREAT, 0600);
+    cr_assert_eq(flock(held, LOCK_EX), 0);
+    cr_assert_eq(write(held, "half", 4), 4);
+    cr_assert_eq(data__copies_fetch(&f, s, &fd), DATA__BUSY);
+    check_files(&c, 0, 1);
+    close(held);
+    cr_assert_eq(data__copies_fetch(&f, s, &fd), DATA__COPIED);
+    check_files(&c, 1, 0);
+    close(fd);
+    held = open(copy, O_RDONLY);
+    cr_assert_eq(flock(held, LOCK_EX), 0);
+    cr_assert_eq(data__copies_fetch(&f, s, &fd), DATA__BUSY);
+    check_files(&c, 1, 0);
+    close(held);
+    free(part);
+    free(copy);
+    data__copies_files_close(&f);
     scene_close(&c);
 }
 
