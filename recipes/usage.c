@@ -56,18 +56,19 @@ error_t mien_positive(const struct argp_state *state, const char *what, const ch
 typedef struct accepted {
     struct option option[OPTIONS + 1];
     const char *name[OPTIONS];
-    char letters[2 * OPTIONS + 3]; // "-:": keep the order, tell errors apart; then each letter, ':' if it has a value
+    char letters[3 * OPTIONS + 3]; // "-:": keep the order, tell errors apart; then each letter, ':' if it has a value
     int n, used;
 } accepted;
 
-static void accept_option(accepted *a, const char *name, int key, int has_value)
+static void accept_option(accepted *a, const char *name, int key, int value) // no_argument, ...
 {
     mn_assert(a->n < OPTIONS);
-    a->option[a->n] = (struct option){name, has_value ? required_argument : no_argument, NULL, key};
+    a->option[a->n] = (struct option){name, value, NULL, key};
     a->name[a->n++] = name;
     if (key > 0 && key < 128 && isalnum(key)) {
         a->letters[a->used++] = (char)key;
-        if (has_value) a->letters[a->used++] = ':';
+        for (int i = 0; i < value; i++) // one colon: required; two: optional
+            a->letters[a->used++] = ':';
     }
 }
 
@@ -93,9 +94,12 @@ static mn_err check_options(const struct argp *parser, int argc, char **argv)
     accepted a = {.letters = "-:", .used = 2};
     int key;
     for (const struct argp_option *o = parser->options; o->name; o++)
-        accept_option(&a, o->name, o->key, o->arg != NULL);
-    accept_option(&a, "help", HELP, 0);
-    accept_option(&a, "usage", HELP, 0);
+        accept_option(&a, o->name, o->key,
+                      !o->arg                          ? no_argument
+                      : o->flags & OPTION_ARG_OPTIONAL ? optional_argument
+                                                       : required_argument);
+    accept_option(&a, "help", HELP, no_argument);
+    accept_option(&a, "usage", HELP, no_argument);
     opterr = 0;
     optind = 0; // from the start
     while ((key = getopt_long(argc, argv, a.letters, a.option, NULL)) != -1) {
