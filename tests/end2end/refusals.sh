@@ -160,6 +160,15 @@ runs() {
   ends 73 "$mien" train "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/file" >"$work/out" 2>&1
   tells "paths.runs: "
   tells "$work/file"
+  look() {
+    "$mien" bench loader "$here/finetune.yaml" "paths.data=$work/data" --rounds 1 --seconds 0.05 --json \
+      --sheet "$work/batch.png" "$@" >"$work/out" 2>&1
+  }
+  ends 0 look
+  tells '"share": {"read": '
+  [ "$(head -c 4 "$work/batch.png" | tail -c 3)" = PNG ] || wrong "the batch was not drawn"
+  ends 73 look
+  tells "batch.png: is there already"
   for ranks in 1 2; do
     ends 64 train $ranks new --resume sometimes
     tells "--resume sometimes: neither auto, never nor a checkpoint folder"
