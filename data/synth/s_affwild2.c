@@ -121,7 +121,10 @@ static mn_err write_list(const mtl_ctx *c, int split, const char *name)
     if (split == DATA_SPLIT_VALIDATION) { // Windows' line ends, and none at the end
         data__text crlf = {0};
         for (size_t k = 0; k < t.size; k++)
-            data__text_add(&crlf, t.bytes[k] != '\n' ? "%c" : k + 1 < t.size ? "\r%c" : "", t.bytes[k]);
+            if (t.bytes[k] != '\n')
+                data__text_add(&crlf, "%c", t.bytes[k]);
+            else if (k + 1 < t.size)
+                data__text_add(&crlf, "\r\n");
         free(t.bytes);
         t = crlf;
     }

@@ -102,11 +102,10 @@ static wire_face made_row(int64_t i, int imdb, char path[64])
                    .celeb_id = imdb ? (double)(i / 4 + 1) : (double)NAN};
     for (int k = 0; k < 4; k++)
         f.box[k] = 1.5 + (double)(i * (k + 1)) / 4;
-    snprintf(path, 64,
-             i % 11 == 5 ? "%02d/\xc3\xa9\xea\xb9\x80%lld.jpg"
-             : i == 17   ? ""
-                         : "%02d/nm%07lld_x.jpg",
-             (int)(i % 100), (long long)i);
+    path[0] = 0;
+    if (i != 17)
+        snprintf(path, 64, i % 11 == 5 ? "%02d/\xc3\xa9\xea\xb9\x80%lld.jpg" : "%02d/nm%07lld_x.jpg", (int)(i % 100),
+                 (long long)i);
     f.path_bytes = (uint32_t)strlen(path);
     f.name_bytes = 0;
     return f;
