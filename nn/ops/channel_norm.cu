@@ -1,10 +1,10 @@
 // Each channel of each row of the batch normalised over time. Time is long (32,000 frames for 10 s of sound), so it is
 // cut into ranges over the grid: forward reads x twice and writes y, backward reads x and dy twice and writes dx. Sums
-// are of differences from the channel's first frame, in f32 over a few frames and in f64 from there on.
+// are of differences from the channel's first frame, in f32 over the few frames of a thread and in f64 from there on.
 #include "nn/cuda_columns.h"
 #include "nn/ops/attr.h"
 
-enum { RUN = 16 }; // frames of a thread that are summed in f32
+enum { RUN = 32 }; // frames of a thread that are summed in f32
 
 typedef struct channels {
     int64_t batch, frames, n;
@@ -33,46 +33,44 @@ template <int V> __device__ static inline channel_site site_of(const channels &d
     return {b, nn_cuda_sum_column<V>(), r.at, r.end};
 }
 
-// Sums over a range of time. Forward: of the differences from the first frame and their squares. BACK: of dy and of dy
-// times the normalised value.
+template <int V> __device__ static inline void widen(double *y, const float *x)
+{
+    NN_UNROLL
+    for (int i = 0; i < V; i++)
+        y[i] = (double)x[i];
+}
+
+// Sums over a range of time, of at most RUN frames for a thread. Forward: of the differences from the first frame and
+// their squares. BACK: of dy and of dy times the normalised value.
 template <class T, int V, int BACK> __global__ static void channel_sums(channels d, channel_rows<T> a)
 {
     for (int64_t b = blockIdx.z; b < d.batch; b += gridDim.z) {
         channel_site s = site_of<V>(d, b);
         const T *x = a.x + b * d.frames * d.n + s.k, *dy = a.dy + b * d.frames * d.n + s.k;
+        double *part = a.part + (b * gridDim.y + blockIdx.y) * 2 * d.n, sum[V];
         float from[V], scale[V], u[V], v[V], p[V], q[V];
-        double first[V], second[V];
-        NN_UNROLL
-        for (int i = 0; i < V; i++)
-            first[i] = second[i] = 0;
+        nn_cuda_zero<V>(p);
+        nn_cuda_zero<V>(q);
         if (s.k < d.n && BACK) {
             nn_cuda_read<V>(from, a.stats + b * 2 * d.n + s.k);
             nn_cuda_read<V>(scale, a.stats + b * 2 * d.n + d.n + s.k);
         } else if (s.k < d.n) {
             nn_cuda_read<V>(from, x);
         }
-        while (s.at < s.end && s.k < d.n) {
-            nn_cuda_zero<V>(p);
-            nn_cuda_zero<V>(q);
-            for (int f = 0; f < RUN && s.at < s.end; f++, s.at += blockDim.y) {
-                nn_cuda_read<V>(u, x + s.at * d.n);
-                if (BACK) nn_cuda_read<V>(v, dy + s.at * d.n);
-                NN_UNROLL
-                for (int i = 0; i < V; i++) {
-                    float e = u[i] - from[i];
-                    p[i] += BACK ? v[i] : e;
-                    q[i] += BACK ? v[i] * (e * scale[i]) : e * e;
-                }
-            }
+        for (; s.at < s.end && s.k < d.n; s.at += blockDim.y) {
+            nn_cuda_read<V>(u, x + s.at * d.n);
+            if (BACK) nn_cuda_read<V>(v, dy + s.at * d.n);
             NN_UNROLL
             for (int i = 0; i < V; i++) {
-                first[i] += (double)p[i];
-                second[i] += (double)q[i];
+                float e = u[i] - from[i];
+                p[i] += BACK ? v[i] : e;
+                q[i] += BACK ? v[i] * (e * scale[i]) : e * e;
             }
         }
-        double *part = a.part + (b * gridDim.y + blockIdx.y) * 2 * d.n;
-        nn_cuda_put_part<V>(part, first, s.k, d.n);
-        nn_cuda_put_part<V>(part + d.n, second, s.k, d.n);
+        widen<V>(sum, p);
+        nn_cuda_put_part<V>(part, sum, s.k, d.n);
+        widen<V>(sum, q);
+        nn_cuda_put_part<V>(part + d.n, sum, s.k, d.n);
     }
 }
 
@@ -151,8 +149,7 @@ static channel_plan plan_of(const nn_node *n)
 
     p.wide = p.d.n % each == 0;
     p.sums = nn_cuda_column_shape(p.d.frames, p.d.n, p.wide ? each : 1);
-    int64_t share = NN_CUDA_SUM_BLOCKS / (p.d.batch * p.sums.grid.x); // of a row of the batch
-    if (p.sums.grid.y > share) p.sums.grid.y = share > 0 ? (unsigned)share : 1;
+    p.sums.grid.y = nn_cuda_blocks(p.d.frames, (int64_t)RUN * p.sums.block.y);
     p.sums.grid.z = (unsigned)(p.d.batch < 1024 ? p.d.batch : 1024);
     p.d.ranges = p.sums.grid.y;
     return p;
