@@ -54,5 +54,10 @@ if(NCCL_LIBRARY)
   get_filename_component(nccl_dir ${NCCL_LIBRARY} DIRECTORY)
   target_compile_definitions(mien_cuda PRIVATE MIEN_NCCL_DIR="${nccl_dir}")
 endif()
+# What ptxas says of each kernel is kept beside the objects, for the test gpu.resources.
+target_compile_options(mien_cuda PRIVATE -Xptxas=-v)
+set(launcher ${CMAKE_SOURCE_DIR}/tests/gpu/resources.sh run ${CMAKE_CUDA_COMPILER_LAUNCHER})
+set_target_properties(mien_cuda PROPERTIES
+  CUDA_COMPILER_LAUNCHER "${launcher}")
 target_link_libraries(mien_cuda PRIVATE ${CUBLASLT_LIBRARY} ${CUDNN_LIBRARY})
 message(STATUS "CUDA module: on, CUDA ${CUDAToolkit_VERSION}, cuDNN ${CUDNN_LIBRARY}")

@@ -8,12 +8,8 @@ extern "C" {
 #include "nn/cuda_nccl.h"
 #include "nn/device_cuda.h"
 }
-#ifdef NN_CUDA_PARTIAL
-#define nn_cuda_gemm_shutdown() (void)0
-#define nn_cuda_gemm_version(text, size) (text)[0] = 0
-#else
+#include "nn/cuda_conv.h"
 #include "nn/cuda_gemm.h"
-#endif
 #include "nn/cuda_optim.h"
 
 #include <stdio.h>
@@ -284,6 +280,7 @@ static void close_device(const nn_device *d)
 {
     cuda_device *v = of(d);
     (void)cudaDeviceSynchronize();
+    nn_cuda_conv_shutdown();
     nn_cuda_gemm_shutdown();
     if (v->forked) (void)cudaEventDestroy(v->forked);
     if (v->joined) (void)cudaEventDestroy(v->joined);
@@ -316,7 +313,7 @@ static void name_device(cuda_device *v)
     (void)cudaRuntimeGetVersion(&runtime);
     (void)cudaGetDeviceProperties(&p, v->index);
     (void)cudaDeviceGetPCIBusId(v->id, sizeof v->id, v->index);
-    nn_cuda_gemm_version(cublaslt, sizeof cublaslt);
+    (void)nn_cuda_gemm_version(cublaslt, sizeof cublaslt);
     snprintf(v->text, sizeof v->text, "%.127s, CUDA %d.%d, cuBLASLt %s", p.name, runtime / 1000, runtime % 1000 / 10,
              cublaslt);
 }
@@ -396,7 +393,8 @@ static mn_err information(nn_cuda_info *out)
     memset(out, 0, sizeof *out);
     (void)cudaDriverGetVersion(&out->driver);
     (void)cudaRuntimeGetVersion(&out->runtime);
-    nn_cuda_gemm_version(out->cublaslt, sizeof out->cublaslt);
+    (void)nn_cuda_gemm_version(out->cublaslt, sizeof out->cublaslt);
+    (void)nn_cuda_conv_version(out->cudnn, sizeof out->cudnn);
     MN_TRY(count_devices(&n));
     out->devices = n < NN_CUDA_MAX_DEVICES ? n : NN_CUDA_MAX_DEVICES;
     for (int i = 0; i < out->devices; i++)
