@@ -2,7 +2,9 @@
 // atomics. Rows are cut into nn_cuda_column_shape(...).grid.y ranges by shape alone; a block writes the sums of its
 // range, and the ranges are added in index order, in f64.
 //
-//     template <class T, int V> __global__ static void sum_columns(float *part, const T *x, int64_t rows, int64_t n)
+//     template <class T, int V>
+//     __global__ __launch_bounds__(NN_CUDA_THREADS, NN_CUDA_SUM_RESIDENT) static void
+//     sum_columns(float *part, const T *x, int64_t rows, int64_t n)
 //     {
 //         float sum[V], v[V];
 //         int64_t k = nn_cuda_sum_column<V>();
@@ -22,8 +24,10 @@
 #include "nn/cuda_wide.h"
 
 enum {
-    NN_CUDA_SUM_BLOCKS = 1056, // 8 blocks of 256 threads on each of 132 multiprocessors
-    NN_CUDA_SUM_ROWS = 4,      // fewest rows for a thread, so that writing sums stays cheap beside reading rows
+    // Blocks of 256 threads: as many as are there at once on 132 multiprocessors, so that none is left for a second turn.
+    NN_CUDA_SUM_RESIDENT = 4,
+    NN_CUDA_SUM_BLOCKS = NN_CUDA_SUM_RESIDENT * 132,
+    NN_CUDA_SUM_ROWS = 4, // fewest rows for a thread, so that writing sums stays cheap beside reading rows
 };
 
 // Grid and block for sums over rows of n values, V a thread: blockIdx.y is the range of rows, blockIdx.x the columns.

@@ -33,7 +33,9 @@ template <int V> __device__ static inline void zero_sums(double *a, double *b)
 }
 
 // --- batch_stats: sums (2C + 1) f64 = [sum w x, sum w x^2, sum w] --------------------------------------------------
-template <class T, int V> __global__ static void batch_sums(double *part, const T *x, batch_rows d)
+template <class T, int V>
+__global__ __launch_bounds__(NN_CUDA_THREADS, NN_CUDA_SUM_RESIDENT) static void batch_sums(double *part, const T *x,
+                                                                                           batch_rows d)
 {
     int64_t k = nn_cuda_sum_column<V>(), stride = 2 * d.n + 1;
     double a[V], b[V], weights = 0;
@@ -199,10 +201,11 @@ __global__ static void batch_normalise(T *y, const T *x, const float *stats, con
     }
 }
 
-// dx with fixed statistics (dx may be NULL), and this block's sums of dy and of dy times the normalised value.
+// dx with fixed statistics (dx may be NULL), and this block's sums of dy and of dy times the normalised value. Half as
+// many blocks are there at once as are asked for: two whole turns.
 template <class T, int V>
-__global__ static void batch_backward(T *dx, double *part, const T *x, const T *dy, const float *stats,
-                                      const float *gain, batch_rows d, int acc)
+__global__ __launch_bounds__(NN_CUDA_THREADS, NN_CUDA_SUM_RESIDENT / 2) static void batch_backward(
+    T *dx, double *part, const T *x, const T *dy, const float *stats, const float *gain, batch_rows d, int acc)
 {
     int64_t k = nn_cuda_sum_column<V>();
     double a[V], b[V];

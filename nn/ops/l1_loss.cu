@@ -65,7 +65,8 @@ __device__ static inline void add_site(const l1_pixels<T> &a, l1_site s, float *
         *count += (int)(s.masked >> (i / G) & 1);
 }
 
-template <class T, int V> __global__ static void l1_sum(double *part, l1_pixels<T> a)
+template <class T, int V>
+__global__ __launch_bounds__(NN_CUDA_THREADS, NN_CUDA_SUM_RESIDENT) static void l1_sum(double *part, l1_pixels<T> a)
 {
     double sums[2] = {0, 0};
 

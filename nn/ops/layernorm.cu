@@ -1,11 +1,12 @@
-// Layer norm, alone and fused with the residual sum before it. A row lives in the registers of 16 or 32 lanes from its
+// Layer norm, alone and fused with the residual sum before it. A row lives in the registers of 16 to 128 lanes from its
 // one read to its one write: forward moves 2 values per element (fused: 4), backward 3 (fused: 5), which is all there is
 // to move. Rows that are too long or not a whole number of 16 bytes take plain loops, one warp a row.
 #include "nn/cuda_columns.h"
 #include "nn/ops/attr.h"
 
-// Of backward: blocks (4 a multiprocessor), elements that are worth a block's row of sums.
-enum { BLOCKS = 528, BLOCK_ELEMENTS = 1 << 14 };
+// Of backward: blocks on a multiprocessor, by how many registers a lane needs; elements that are worth a block's row of
+// sums. As many blocks as are there at once on 132 multiprocessors.
+enum { RESIDENT = 4, RESIDENT_LONG = 2, BLOCK_ELEMENTS = 1 << 14 };
 
 template <class T> struct norm_rows {
     T *y, *sum;         // sum: x + s h (fused), else NULL
@@ -41,8 +42,9 @@ template <int LANES> __device__ static inline float lanes_sum(float v)
 // by turns: what one call has put up is read while the next one puts up its own.
 template <int LANES> __device__ static inline void lanes_sums(float *a, float *b, int turn)
 {
-    *a = lanes_sum < LANES < 32 ? LANES : 32 > (*a);
-    *b = lanes_sum < LANES < 32 ? LANES : 32 > (*b);
+    constexpr int INSIDE = LANES < 32 ? LANES : 32;
+    *a = lanes_sum<INSIDE>(*a);
+    *b = lanes_sum<INSIDE>(*b);
     if constexpr (LANES > 32) {
         __shared__ float2 warps[2][NN_CUDA_THREADS / 32];
         int warp = (int)threadIdx.x / 32, first = (int)threadIdx.x / LANES * (LANES / 32);
@@ -161,14 +163,66 @@ __device__ static inline void put_sums(float *part, float *shared, int64_t n, co
         part[i] = shared[i];
 }
 
-// x and dy stay as they are stored (packed) between the two uses of a row, beside the sums of the columns. Long rows
-// take several warps: 16 values a lane and its 32 sums leave room for two blocks on a multiprocessor.
+// A row on its way through backward, as it is stored: where it is, and its x and dy.
+template <class T, int PASSES> struct row_gradient {
+    int64_t row;
+    int live;
+    float2 stats;
+    nn_cuda_vec<T> x[PASSES], dy[PASSES];
+};
+
+// sum += g, dot += g xh with g = dy gain, and the row's part in dgain and dbias.
+template <int LANES, int PASSES, int V, class T>
+__device__ static inline void add_row(const norm_rows<T> &a, const row_gradient<T, PASSES> &g, float *sum, float *dot,
+                                      float (*dgain)[V], float (*dbias)[V])
+{
+    NN_UNROLL
+    for (int p = 0; p < PASSES; p++) {
+        int k = (p * LANES + (int)threadIdx.x % LANES) * V;
+        float gain[V];
+        if (!g.live || k >= a.n) continue;
+        nn_cuda_read<V>(gain, a.gain + k);
+        NN_UNROLL
+        for (int i = 0; i < V; i++) {
+            float d = (float)g.dy[p].v[i], xh = ((float)g.x[p].v[i] - g.stats.x) * g.stats.y;
+            *sum += d * gain[i];
+            *dot += d * gain[i] * xh;
+            dgain[p][i] += d * xh;
+            dbias[p][i] += d;
+        }
+    }
+}
+
+// dx = rstd (g - mean(g) - xh mean(g xh)), on to x and h.
+template <int LANES, int PASSES, class T>
+__device__ static inline void put_row(const norm_rows<T> &a, const row_gradient<T, PASSES> &g, float sum, float dot,
+                                      float s)
+{
+    constexpr int V = nn_cuda_vec<T>::N;
+    NN_UNROLL
+    for (int p = 0; p < PASSES; p++) {
+        int k = (p * LANES + (int)threadIdx.x % LANES) * V;
+        float gain[V], dx[V];
+        if (!g.live || k >= a.n) continue;
+        nn_cuda_read<V>(gain, a.gain + k);
+        NN_UNROLL
+        for (int i = 0; i < V; i++) {
+            float xh = ((float)g.x[p].v[i] - g.stats.x) * g.stats.y;
+            dx[i] = g.stats.y * ((float)g.dy[p].v[i] * gain[i] - sum - xh * dot);
+        }
+        put_gradient<V>(a, s, g.row + k, dx);
+    }
+}
+
+// x and dy stay packed between the two uses of a row, beside the sums of the columns. Long rows take several warps: 16
+// values a lane and its 32 sums leave room for two blocks on a multiprocessor.
 template <class T, int LANES, int PASSES>
-__global__ __launch_bounds__(NN_CUDA_THREADS) static void norm_backward(norm_rows<T> a)
+__global__ __launch_bounds__(NN_CUDA_THREADS,
+                             PASSES == 1 ? RESIDENT : RESIDENT_LONG) static void norm_backward(norm_rows<T> a)
 {
     constexpr int V = nn_cuda_vec<T>::N;
     NN_SHARED(float, shared);
-    int lane = (int)threadIdx.x % LANES, n = (int)a.n, turn = 0;
+    int turn = 0;
     int64_t step = (int64_t)gridDim.x * (NN_CUDA_THREADS / LANES);
     float dgain[PASSES][V], dbias[PASSES][V];
 
@@ -177,54 +231,25 @@ __global__ __launch_bounds__(NN_CUDA_THREADS) static void norm_backward(norm_row
         nn_cuda_zero<V>(dgain[p]);
         nn_cuda_zero<V>(dbias[p]);
     }
-    for (int64_t base = (int64_t)blockIdx.x * (NN_CUDA_THREADS / LANES); base < a.rows; base += step) {
-        int64_t r = base + threadIdx.x / LANES, row = r * n;
-        int live = r < a.rows;
-        nn_cuda_vec<T> x[PASSES], dy[PASSES];
-        float2 stats = live ? a.stats[r] : make_float2(0, 0);
-        float sum = 0, dot = 0, s = live && a.dh ? branch_scale(a, r) : 1;
+    for (int64_t base = (int64_t)blockIdx.x * (NN_CUDA_THREADS / LANES); base < a.rows; base += step, turn ^= 1) {
+        row_gradient<T, PASSES> g;
+        int64_t r = base + threadIdx.x / LANES;
+        float sum = 0, dot = 0;
+        g.row = r * a.n;
+        g.live = r < a.rows;
+        g.stats = g.live ? a.stats[r] : make_float2(0, 0);
         NN_UNROLL
         for (int p = 0; p < PASSES; p++) {
-            int k = (p * LANES + lane) * V;
-            if (live && k < n) {
-                x[p] = nn_cuda_load(a.x + row + k);
-                dy[p] = nn_cuda_load(a.dy + row + k);
-            }
+            int k = (p * LANES + (int)threadIdx.x % LANES) * V;
+            if (!g.live || k >= a.n) continue;
+            g.x[p] = nn_cuda_load(a.x + g.row + k);
+            g.dy[p] = nn_cuda_load(a.dy + g.row + k);
         }
-        NN_UNROLL
-        for (int p = 0; p < PASSES; p++) {
-            int k = (p * LANES + lane) * V;
-            float gain[V];
-            if (!live || k >= n) continue;
-            nn_cuda_read<V>(gain, a.gain + k);
-            NN_UNROLL
-            for (int i = 0; i < V; i++) {
-                float d = (float)dy[p].v[i], xh = ((float)x[p].v[i] - stats.x) * stats.y;
-                sum += d * gain[i];
-                dot += d * gain[i] * xh;
-                dgain[p][i] += d * xh;
-                dbias[p][i] += d;
-            }
-        }
+        add_row<LANES>(a, g, &sum, &dot, dgain, dbias);
         lanes_sums<LANES>(&sum, &dot, turn);
-        turn ^= 1;
-        sum /= (float)n;
-        dot /= (float)n;
-        NN_UNROLL
-        for (int p = 0; p < PASSES; p++) {
-            int k = (p * LANES + lane) * V;
-            float gain[V], dx[V];
-            if (!live || k >= n) continue;
-            nn_cuda_read<V>(gain, a.gain + k);
-            NN_UNROLL
-            for (int i = 0; i < V; i++) {
-                float xh = ((float)x[p].v[i] - stats.x) * stats.y;
-                dx[i] = stats.y * ((float)dy[p].v[i] * gain[i] - sum - xh * dot);
-            }
-            put_gradient<V>(a, s, row + k, dx);
-        }
+        put_row<LANES>(a, g, sum / (float)a.n, dot / (float)a.n, g.live && a.dh ? branch_scale(a, r) : 1);
     }
-    put_sums<V, LANES, PASSES>(a.part + blockIdx.x * 2 * n, shared, n, dgain, dbias);
+    put_sums<V, LANES, PASSES>(a.part + blockIdx.x * 2 * a.n, shared, a.n, dgain, dbias);
 }
 
 // --- any row: one warp, which goes over it several times -----------------------------------------------------------
@@ -270,7 +295,8 @@ template <class T> __global__ static void any_backward(norm_rows<T> a)
     }
 }
 
-template <class T> __global__ static void any_sums(norm_rows<T> a)
+template <class T>
+__global__ __launch_bounds__(NN_CUDA_THREADS, NN_CUDA_SUM_RESIDENT) static void any_sums(norm_rows<T> a)
 {
     float dgain = 0, dbias = 0, *part = a.part + blockIdx.y * 2 * a.n;
     int64_t k = nn_cuda_sum_column<1>();
@@ -362,8 +388,8 @@ static int64_t sum_blocks(const nn_node *n)
 {
     int64_t width = mn_last(n->in[0]->shape), rows = mn_rows(n->in[0]->shape);
     if (accesses(n) == 0) return nn_cuda_column_shape(rows, width, 1).grid.y;
-    int64_t blocks = rows * width / BLOCK_ELEMENTS;
-    return blocks < 1 ? 1 : blocks > BLOCKS ? (int64_t)BLOCKS : blocks;
+    int64_t blocks = rows * width / BLOCK_ELEMENTS, most = 132 * (accesses(n) <= 128 ? RESIDENT : RESIDENT_LONG);
+    return blocks < 1 ? 1 : blocks > most ? most : blocks;
 }
 
 template <class T> static mn_err launch_any_backward(const nn_call *c, const norm_rows<T> &a)

@@ -20,8 +20,10 @@ __global__ static void blend(T *y, const T *x, const uint8_t *mask, const float 
 
 // dx (+)= dy where not masked, and the sum of the masked dy for this block's rows.
 template <class T, int V>
-__global__ static void blend_backward(T *dx, float *part, const T *dy, const uint8_t *mask, int64_t rows, int64_t n,
-                                      int acc)
+__global__ __launch_bounds__(NN_CUDA_THREADS,
+                             NN_CUDA_SUM_RESIDENT) static void blend_backward(T *dx, float *part, const T *dy,
+                                                                              const uint8_t *mask, int64_t rows,
+                                                                              int64_t n, int acc)
 {
     int64_t k = nn_cuda_sum_column<V>();
     float sum[V], v[V];
