@@ -102,7 +102,7 @@ __global__ static void __launch_bounds__(THREADS, BACKWARD_BLOCKS<T, D>) rows_of
         for (int e = 0; e < 4 * ACROSS; e++) {
             const int n = e / 4, i = e % 4;
             const float d = kept >> (4 * n + i) & 1u ? dp[n][i] * up : 0;
-            p[n][i] = nn_cuda_exp<T>(p[n][i] - most[i / 2]) * sum[i / 2] * (d - dot[i / 2]);
+            p[n][i] = nn_cuda_exp2<T>(p[n][i] - most[i / 2]) * sum[i / 2] * (d - dot[i / 2]);
         }
         nn_cuda_tile_sum<T, D, ACROSS>(dq, p, k);
     };
@@ -148,6 +148,7 @@ __device__ static void probabilities(const sequences &s, const float *valid, int
                                      float (&p)[N][4])
 {
     int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+    const float scale = s.scale * NN_CUDA_LOG2E;
     bool masked[2];
 
     NN_UNROLL
@@ -157,7 +158,7 @@ __device__ static void probabilities(const sequences &s, const float *valid, int
     for (int e = 0; e < 4 * N; e++) {
         const int n = e / 4, i = e % 4;
         const float4 of = stats[8 * n + 2 * t + i % 2];
-        p[n][i] = nn_cuda_exp<T>((masked[i / 2] ? -FLT_MAX : p[n][i] * s.scale) - of.x) * of.y;
+        p[n][i] = nn_cuda_exp2<T>((masked[i / 2] ? -FLT_MAX : p[n][i] * scale) - of.x) * of.y;
     }
 }
 

@@ -88,8 +88,10 @@ __device__ static void walk(nn_cuda_copies &copies, int64_t steps, Start start, 
 // One bit per query of the block of four that `query` lies in: is the probability of this key kept?
 __device__ static unsigned draw(const sequences &s, const tensors &x, const spot &at, int64_t key, int64_t query)
 {
-    int64_t block = (at.head * s.keys + key) * ((s.queries + 3) / 4) + query / 4;
-    nn_cuda_rng4 u = nn_cuda_rng(s.key, (uint64_t)(x.tick->first_row + at.row), x.tick->step, (uint32_t)block);
+    // In 32 bits, which hold it: see the shape check of the op.
+    uint32_t per_key = (uint32_t)((s.queries + 3) / 4);
+    uint32_t block = ((uint32_t)(at.head * s.keys) + (uint32_t)key) * per_key + (uint32_t)(query / 4);
+    nn_cuda_rng4 u = nn_cuda_rng(s.key, (uint64_t)(x.tick->first_row + at.row), x.tick->step, block);
     unsigned kept = 0;
     for (int i = 0; i < 4; i++)
         kept |= (nn_cuda_uniform(u.v[i]) >= s.drop ? 1u : 0u) << i;
@@ -139,24 +141,27 @@ __device__ static unsigned mask_of_keys(const sequences &s, const tensors &x, co
 }
 
 // --- scores -----------------------------------------------------------------------------------------------------------
-// s = scale s; masked keys get -FLT_MAX and keys that do not exist -infinity, which e^x makes 0.
+// p = scale p in powers of 2; masked keys get -FLT_MAX and keys that do not exist -infinity, of which comes 0.
 __device__ static void mask_scores(const sequences &s, const float *valid, int64_t key, float (&p)[ACROSS][4])
 {
-    int t = nn_cuda_lane() % 4;
+    const int left = s.keys - key < TILE ? (int)(s.keys - key) : TILE, t = nn_cuda_lane() % 4;
+    const float scale = s.scale * NN_CUDA_LOG2E;
 
     NN_UNROLL
+    for (int e = 0; e < 4 * ACROSS; e++)
+        p[e / 4][e % 4] *= scale;
+    if (left == TILE && !valid) return;
+    NN_UNROLL
     for (int e = 0; e < 4 * ACROSS; e++) {
-        const int n = e / 4, k = e % 4;
-        int64_t j = key + 8 * n + 2 * t + k % 2;
-        p[n][k] *= s.scale;
-        if (j >= s.keys)
-            p[n][k] = -INFINITY;
-        else if (valid && valid[j] == 0.0f)
-            p[n][k] = -FLT_MAX;
+        const int j = 8 * (e / 4) + 2 * t + e % 2;
+        if (j >= left)
+            p[e / 4][e % 4] = -INFINITY;
+        else if (valid && valid[key + j] == 0.0f)
+            p[e / 4][e % 4] = -FLT_MAX;
     }
 }
 
-// Takes the largest of each row along and makes p = e^(s - largest) of it; sums are the lane's own. Returns what older
+// Takes the largest of each row along and makes p = 2^(s - largest) of it; sums are the lane's own. Returns what older
 // sums are multiplied with.
 template <class T> __device__ static float2 take_along(float (&p)[ACROSS][4], float (&most)[2], float (&sum)[2])
 {
@@ -169,7 +174,7 @@ template <class T> __device__ static float2 take_along(float (&p)[ACROSS][4], fl
     }
     now[0] = nn_cuda_row_max(now[0]);
     now[1] = nn_cuda_row_max(now[1]);
-    const float2 older = make_float2(nn_cuda_exp<T>(most[0] - now[0]), nn_cuda_exp<T>(most[1] - now[1]));
+    const float2 older = make_float2(nn_cuda_exp2<T>(most[0] - now[0]), nn_cuda_exp2<T>(most[1] - now[1]));
     most[0] = now[0];
     most[1] = now[1];
     sum[0] *= older.x;
@@ -177,7 +182,7 @@ template <class T> __device__ static float2 take_along(float (&p)[ACROSS][4], fl
     NN_UNROLL
     for (int e = 0; e < 4 * ACROSS; e++) {
         const int n = e / 4, k = e % 4;
-        p[n][k] = nn_cuda_exp<T>(p[n][k] - most[k / 2]);
+        p[n][k] = nn_cuda_exp2<T>(p[n][k] - most[k / 2]);
         sum[k / 2] += p[n][k];
     }
     return older;

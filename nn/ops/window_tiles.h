@@ -90,7 +90,7 @@ __device__ static void fetch(nn_cuda_copies &q, const windows &w, const place &p
     }
 }
 
-// Bias of the lane's pairs in C number n, -infinity where there is no such key.
+// Bias of the lane's pairs in C number n, times log2 e; -infinity where there is no such key.
 __device__ static float4 bias_of(const windows &w, const part &p, const float *table, int n)
 {
     int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
@@ -99,7 +99,9 @@ __device__ static float4 bias_of(const windows &w, const part &p, const float *t
     NN_UNROLL
     for (int k = 0; k < 4; k++) {
         int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
-        bias[k] = j >= w.tokens ? -INFINITY : i < w.tokens ? table[(int64_t)relative(w, j, i) * w.heads + p.head] : 0;
+        bias[k] = j >= w.tokens  ? -INFINITY
+                  : i < w.tokens ? table[(int64_t)relative(w, j, i) * w.heads + p.head] * NN_CUDA_LOG2E
+                                 : 0;
     }
     return make_float4(bias[0], bias[1], bias[2], bias[3]);
 }
@@ -122,27 +124,35 @@ template <class T, int N>
 __device__ static float2 softmax(const windows &w, const part &p, unsigned edge, unsigned sides, const float4 *bias,
                                  int step, float (&s)[N][4])
 {
-    int g = nn_cuda_lane() / 4;
-    unsigned own[2] = {seam_side(w, p.first + g), seam_side(w, p.first + g + 8)};
     float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+    const float scale = w.scale * NN_CUDA_LOG2E;
 
     NN_UNROLL
     for (int n = 0; n < N; n++) {
         const float4 b = bias[n * step];
-        const float add[4] = {b.x, b.y, b.z, b.w};
+        s[n][0] = s[n][0] * scale + b.x;
+        s[n][1] = s[n][1] * scale + b.y;
+        s[n][2] = s[n][2] * scale + b.z;
+        s[n][3] = s[n][3] * scale + b.w;
+    }
+    if (edge) { // few windows: the same in the whole block
+        const int g = nn_cuda_lane() / 4;
+        const unsigned own[2] = {seam_side(w, p.first + g), seam_side(w, p.first + g + 8)};
         NN_UNROLL
-        for (int k = 0; k < 4; k++) {
-            s[n][k] = s[n][k] * w.scale + add[k];
-            if (edge && ((sides >> (4 * n + 2 * (k % 2)) ^ own[k / 2]) & edge)) s[n][k] -= 100.0f;
-            most[k / 2] = fmaxf(most[k / 2], s[n][k]);
+        for (int e = 0; e < 4 * N; e++) {
+            const int n = e / 4, k = e % 4;
+            if ((sides >> (4 * n + 2 * (k % 2)) ^ own[k / 2]) & edge) s[n][k] -= 100 * NN_CUDA_LOG2E;
         }
     }
+    NN_UNROLL
+    for (int e = 0; e < 4 * N; e++)
+        most[e % 4 / 2] = fmaxf(most[e % 4 / 2], s[e / 4][e % 4]);
     most[0] = nn_cuda_row_max(most[0]);
     most[1] = nn_cuda_row_max(most[1]);
     NN_UNROLL
     for (int e = 0; e < 4 * N; e++) {
         const int n = e / 4, k = e % 4;
-        s[n][k] = nn_cuda_exp<T>(s[n][k] - most[k / 2]);
+        s[n][k] = nn_cuda_exp2<T>(s[n][k] - most[k / 2]);
         sum[k / 2] += s[n][k];
     }
     return make_float2(1 / nn_cuda_row_sum(sum[0]), 1 / nn_cuda_row_sum(sum[1]));
