@@ -23,7 +23,7 @@ template <class T, int D> constexpr int STAGES = sizeof(T) * D > 256 ? 1 : 2;
 // 168 for queries and 8 of 255 for keys backward.
 template <class T, int D> constexpr int FORWARD_BLOCKS = sizeof(T) == 4 ? 1 : D > 64 ? 2 : 4;
 template <class T, int D> constexpr int BACKWARD_BLOCKS = sizeof(T) == 4 ? 1 : D > 64 ? 2 : 3;
-template <class T, int D> constexpr int KEYS_BLOCKS = sizeof(T) == 4 ? 1 : D > 32 ? 2 : 3;
+template <class T, int D> constexpr int KEYS_BLOCKS = sizeof(T) == 4 ? 1 : 2;
 template <class T, int D> constexpr int STEP = NN_CUDA_ROW<T, D> *TILE; // elements of a tile
 
 template <class T, int D>
