@@ -91,7 +91,7 @@ check() {
         { key = $1 " " $2 " " $3 }
         FNR == NR { spilled[key] = $5; registers[key] = $4; next }
         {
-            seen[key] = 1; built[$3] = 1; kernels++
+            seen[key] = 1; built[$1 " " $3] = 1; kernels++
             if (!(key in spilled)) { print "not in the table: " $0; bad++ }
             else if ($5 > spilled[key] + 0) { print "spills " $5 " bytes, " spilled[key] + 0 " in the table: " key; bad++ }
             else if ($4 > registers[key] + 8) print "note: " $4 " registers, " registers[key] " in the table: " key
@@ -99,7 +99,7 @@ check() {
         END {
             for (key in spilled) {
                 split(key, part, " ")
-                if (part[3] in built && !(key in seen)) { print "only in the table: " key; bad++ }
+                if ((part[1] " " part[3]) in built && !(key in seen)) { print "only in the table: " key; bad++ }
             }
             print kernels " kernels, " bad + 0 " to look at (tests/gpu/resources.sh update FOLDER writes the table)"
             exit bad > 0
