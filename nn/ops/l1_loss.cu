@@ -5,6 +5,7 @@
 #include "nn/ops/attr.h"
 
 enum { PRED, IMAGE, MASK, WEIGHT, GLOBAL };
+enum { L1_RESIDENT = 3, L1_BLOCKS = L1_RESIDENT * 132 }; // blocks of the sums, all there at once
 
 template <class T> struct l1_pixels {
     const T *pred;       // (B, cells, 3, cell, cell)
@@ -66,7 +67,7 @@ __device__ static inline void add_site(const l1_pixels<T> &a, l1_site s, float *
 }
 
 template <class T, int V>
-__global__ __launch_bounds__(NN_CUDA_THREADS, NN_CUDA_SUM_RESIDENT) static void l1_sum(double *part, l1_pixels<T> a)
+__global__ __launch_bounds__(NN_CUDA_THREADS, L1_RESIDENT) static void l1_sum(double *part, l1_pixels<T> a)
 {
     double sums[2] = {0, 0};
 
@@ -153,7 +154,7 @@ static nn_cuda_shape shape_of(const nn_node *n, int V)
 static nn_cuda_shape sum_shape_of(const nn_node *n, int V)
 {
     nn_cuda_shape s = shape_of(n, V);
-    s.grid = dim3(s.grid.x < NN_CUDA_SUM_BLOCKS ? s.grid.x : (unsigned)NN_CUDA_SUM_BLOCKS);
+    s.grid = dim3(s.grid.x < L1_BLOCKS ? s.grid.x : (unsigned)L1_BLOCKS);
     return s;
 }
 
@@ -172,7 +173,7 @@ static mn_err sums_forward(const nn_call *c)
 
 static mn_err sums_prepare(nn_node *n)
 {
-    n->work_bytes = (size_t)NN_CUDA_SUM_BLOCKS * 2 * sizeof(double);
+    n->work_bytes = (size_t)L1_BLOCKS * 2 * sizeof(double);
     return MN_OK;
 }
 

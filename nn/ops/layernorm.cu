@@ -74,7 +74,7 @@ template <int V, class T> __device__ static inline void add_branch(const norm_ro
 }
 
 template <class T, int LANES, int PASSES>
-__global__ __launch_bounds__(NN_CUDA_THREADS) static void norm_forward(norm_rows<T> a)
+__global__ __launch_bounds__(NN_CUDA_THREADS, RESIDENT_LONG) static void norm_forward(norm_rows<T> a)
 {
     constexpr int V = nn_cuda_vec<T>::N;
     int lane = (int)threadIdx.x % LANES, n = (int)a.n;
