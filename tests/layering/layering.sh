@@ -36,6 +36,7 @@ only 'libav|libsw|matio' 'data/media/'
 only 'yaml\.h' 'nn/base/schema'
 only 'turbojpeg\.h|jpeglib\.h' 'data/(image|region)'
 only 'cairo' 'data/sheet\.c|dist/report'
+only 'kiss_fft' 'data/spectrum\.c'
 only 'spng\.h' 'data/image|data/png'
 only 'dlfcn\.h' 'nn/(device|cuda_nccl)'
 
