@@ -152,6 +152,14 @@ static void normalise(const int16_t *pcm, int64_t n, float *wave)
         wave[i] = ((float)pcm[i] - shift) * scale;
 }
 
+mn_err data_tracks_pcm(data_tracks *t, int64_t k, int64_t first, int64_t n, int16_t *pcm)
+{
+    mn_assert(k >= 0 && k < t->n && first >= 0 && n >= 0 && first + n <= t->track[k].samples);
+    track *from = &t->track[k];
+    MN_TRY(check_once(from));
+    return data_shard_slice(from->shard, from->record, (size_t)first * sizeof *pcm, pcm, (size_t)n * sizeof *pcm);
+}
+
 mn_err data_tracks_wave(data_tracks *t, int64_t k, int64_t first, int64_t n, int16_t *pcm, float *wave)
 {
     mn_assert(k >= 0 && k < t->n);
@@ -159,9 +167,7 @@ mn_err data_tracks_wave(data_tracks *t, int64_t k, int64_t first, int64_t n, int
     int64_t begin = first < 0 ? 0 : first, end = first + n < from->samples ? first + n : from->samples;
     memset(wave, 0, (size_t)n * sizeof *wave);
     if (begin >= end) return MN_OK;
-    MN_TRY(check_once(from));
-    size_t bytes = (size_t)(end - begin) * sizeof *pcm;
-    MN_TRY(data_shard_slice(from->shard, from->record, (size_t)begin * sizeof *pcm, pcm, bytes));
+    MN_TRY(data_tracks_pcm(t, k, begin, end - begin, pcm));
     normalise(pcm, end - begin, wave + (begin - first));
     return MN_OK;
 }

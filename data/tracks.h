@@ -27,5 +27,7 @@ uint64_t data_tracks_digest(const data_tracks *t);
 // Samples [first, first + n) of track k as float, normalised as wav2vec2's extractor does: (x - mean) / sqrt(variance +
 // 1e-7) over those that exist; the others (first may be negative) are 0. pcm: memory for n samples.
 MN_MUST_CHECK mn_err data_tracks_wave(data_tracks *t, int64_t k, int64_t first, int64_t n, int16_t *pcm, float *wave);
+// Samples [first, first + n) of track k, all of which exist.
+MN_MUST_CHECK mn_err data_tracks_pcm(data_tracks *t, int64_t k, int64_t first, int64_t n, int16_t *pcm);
 
 #endif

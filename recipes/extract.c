@@ -6,6 +6,7 @@
 #include "data/frames.h"
 #include "dist/proceed.h"
 #include "dist/watchdog.h"
+#include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
@@ -60,7 +61,8 @@ static const struct argp parser = {
     .doc =
         "Writes what a network sees or hears: one vector a frame of each video (swin: the pooled cells; frames without "
         "a "
-        "picture have none), or one each 20 ms of each sound track (wav2vec2: the last hidden states). Videos that the "
+        "picture have none), or one each 20 ms of each sound track (wav2vec2: the last hidden states). Recipes of task "
+        "sound write log-mel spectra or MFCC of the tracks, without weights. Videos that the "
         "folder already holds are left alone, so the same command goes on where it was stopped, on any number of "
         "ranks.\v"
         "Example:\n  mpirun -n 2 mien extract recipes/affwild2/va.yaml \\\n"
@@ -79,6 +81,7 @@ typedef struct extraction {
     int64_t *t_us;   // (capacity)
     int64_t n, capacity, dim;
     int64_t videos, vectors, skipped; // written; found in the folder
+    dist_share share;                 // while tracks are worked on without a network
 } extraction;
 
 static mn_err write_video(extraction *e)
@@ -166,6 +169,24 @@ static mn_err open_share(extraction *e, const extract_arguments *a, mien_inferen
     return mien_inference_open(m, j, e->set, *rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST);
 }
 
+static mn_err add_track(void *context, const data_track *t)
+{
+    extraction *e = context;
+    MN_TRY(data_feature_writer_add(e->writer, t));
+    e->videos++;
+    e->vectors += t->frames;
+    return dist_share_proceed(&e->share);
+}
+
+static mn_err extract_tracks(extraction *e, const char *split)
+{
+    mien_job *j = e->job;
+    e->is_sound = 1;
+    dist_watchdog_phase(dist_watchdog_of(j->comm), DIST_PHASE_EVAL, 0);
+    dist_share_begin(&e->share, j->comm);
+    return dist_share_end(&e->share, j->task->tracks(j, split, add_track, e));
+}
+
 static mn_err extract_share(extraction *e, const extract_arguments *a, const char *dir, const data_feature_source *from)
 {
     mien_job *j = e->job;
@@ -176,6 +197,7 @@ static mn_err extract_share(extraction *e, const extract_arguments *a, const cha
     MN_TRY(dist_agree(j->comm, data_feature_writer_open(&e->writer, dir, dist_rank(j->comm), from)));
     j->skip = has_video;
     j->skip_context = e;
+    if (j->task->tracks) return extract_tracks(e, a->split);
     MN_TRY_OUT(err, dist_proceed(j->comm, open_share(e, a, &m, &rows)));
     MN_TRY_OUT(err, mien_inference_run(m, e->set, rows, e->is_sound ? add_tokens : add_frames, e));
     MN_TRY_OUT(err, dist_agree(j->comm, write_video(e)));
@@ -206,8 +228,21 @@ static mn_err extract_to(extraction *e, const extract_arguments *a, const char *
     err = dist_rank(comm) == 0 ? data_features_finish(dir, from) : MN_OK;
     MN_TRY(dist_agree(comm, err));
     if (dist_rank(comm) == 0)
-        printf("%s: %lld vectors of %lld videos written, weights %s\n", dir, (long long)written[1],
-               (long long)written[0], from->weights_digest);
+        printf("%s: %lld vectors of %lld videos written, %s %s\n", dir, (long long)written[1], (long long)written[0],
+               *from->run ? "weights" : "definition", from->weights_digest);
+    return MN_OK;
+}
+
+// Features without weights are told apart by the digest of what defines them.
+static mn_err find_source(mien_job *j, const extract_arguments *a, const char *model, mien_weights_file *file)
+{
+    if (!j->task->tracks) {
+        if (!a->weights) return mn_fail(MN_EUSAGE, "--weights is missing; see mien extract --help");
+        return mien_weights_find(j, a->weights, a->last ? MIEN_LAST : MIEN_BEST, file);
+    }
+    if (a->weights) return mn_fail(MN_EUSAGE, "--weights: task %s has none", j->task->name);
+    *file = (mien_weights_file){.step = -1};
+    mn_digest(model, strlen(model), file->digest);
     return MN_OK;
 }
 
@@ -217,9 +252,9 @@ static mn_err extract(mien_job *j, const extract_arguments *a)
     char model[256];
     extraction *e = mn_calloc(1, sizeof *e);
     char *dir = mien_data_path(j, a->out);
-    mn_err err = mien_weights_find(j, a->weights, a->last ? MIEN_LAST : MIEN_BEST, &file);
-    MN_TRY_OUT(err, dist_agree(j->comm, err));
+    mn_err err;
     j->task->features(j, model, sizeof model);
+    MN_TRY_OUT(err, dist_agree(j->comm, find_source(j, a, model, &file)));
     j->features_only = j->alone = 1;
     e->job = j;
     data_feature_source from = {
@@ -235,7 +270,6 @@ out:
 static mn_err check_arguments(const extract_arguments *a)
 {
     static const char *const splits[] = {"train", "validation", "test", "all"};
-    if (!a->weights) return mn_fail(MN_EUSAGE, "--weights is missing; see mien extract --help");
     if (!a->out) return mn_fail(MN_EUSAGE, "--out is missing; see mien extract --help");
     for (size_t i = 0; i < sizeof splits / sizeof *splits; i++)
         if (strcmp(a->split, splits[i]) == 0) return MN_OK;

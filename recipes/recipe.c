@@ -47,7 +47,7 @@ static const mn_option part_options[] = {
 
 #define C mien_common
 const mn_option mien_common_options[] = {
-    MN_OPT_STRING(C, task, "task", NULL, 0, "simmim, finetune or cca"),
+    MN_OPT_STRING(C, task, "task", NULL, 0, "simmim, finetune, cca or sound"),
     MN_OPT_STRING(C, run, "run", NULL, MN_FREE | MN_FILE_NAME, "name of the run's folder"),
     MN_OPT_INT(C, seed, "seed", "1", 0, 9007199254740992.0, 0, "of everything random"),
     MN_OPT_STRING(C, data_dir, "paths.data", "", MN_FREE | MN_LOCAL,

@@ -9,6 +9,7 @@
 #ifndef RECIPES_RECIPE_H
 #define RECIPES_RECIPE_H
 
+#include "data/features.h"
 #include "data/select.h"
 #include "dist/train.h"
 #include "nn/base/schema.h"
@@ -78,6 +79,7 @@ typedef struct mien_frame {
     int by_column;                // weight is (K)
 } mien_frame;
 typedef mn_err mien_each_frame(void *context, const mien_frame *f);
+typedef mn_err mien_each_track(void *context, const data_track *t);
 
 typedef struct mien_task {
     const char *name;
@@ -100,6 +102,9 @@ typedef struct mien_task {
     // What its features come from, in words: extractions of other words do not share a folder. NULL: no features. With
     // job->features_only, build makes only the output "features" (B, D), or "tokens" (B, T, D) of a set of tracks.
     void (*features)(const mien_job *j, char *text, size_t size);
+    // Features that need no network, and so no weights: each track of this rank's share, borrowed for the call. NULL:
+    // there is a network, and everything above but target, selection, close, mixup_fields and layers is there.
+    mn_err (*tracks)(mien_job *j, const char *split, mien_each_track *each, void *context);
     // The frames of a batch of MIEN_USE_FRAMES after the network has run; NULL: it predicts nothing for frames.
     mn_err (*frames)(mien_job *j, nn_graph *g, const data_set *set, const data_batch *b, mien_each_frame *each,
                      void *context);
