@@ -1,6 +1,5 @@
 #include "nn/device_cuda.h"
 
-#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <dlfcn.h>
@@ -74,12 +73,10 @@ int nn_cuda_module_present(void)
 mn_err nn_device_cuda_open(const nn_device **out, int local_rank)
 {
     const nn_cuda_api *api;
-    nn_cuda_info *info = mn_calloc(1, sizeof *info);
-    mn_err err = nn_cuda_module_open(&api);
-    if (err == MN_OK) err = api->info(info);
-    if (err == MN_OK) err = api->open(out, info->devices == 1 ? 0 : local_rank, ops);
-    free(info);
-    return err;
+    int devices;
+    MN_TRY(nn_cuda_module_open(&api));
+    MN_TRY(api->count(&devices));
+    return api->open(out, devices == 1 ? 0 : local_rank, ops);
 }
 
 void nn_device_cuda_close(const nn_device *d)

@@ -387,6 +387,17 @@ static void describe(nn_cuda_info *info, int i)
     }
 }
 
+static void describe_nccl(nn_cuda_info *out)
+{
+    const nn_nccl *library;
+    int v = 0;
+    out->has_nccl = nn_cuda_nccl(&library) == MN_OK && library->version(&v) == NN_NCCL_OK;
+    if (out->has_nccl)
+        snprintf(out->nccl, sizeof out->nccl, "%d.%d.%d", v / 10000, v / 100 % 100, v % 100);
+    else
+        snprintf(out->nccl, sizeof out->nccl, "%.255s", mn_errmsg());
+}
+
 static mn_err information(nn_cuda_info *out)
 {
     int n;
@@ -395,6 +406,7 @@ static mn_err information(nn_cuda_info *out)
     (void)cudaRuntimeGetVersion(&out->runtime);
     (void)nn_cuda_gemm_version(out->cublaslt, sizeof out->cublaslt);
     (void)nn_cuda_conv_version(out->cudnn, sizeof out->cudnn);
+    describe_nccl(out);
     MN_TRY(count_devices(&n));
     out->devices = n < NN_CUDA_MAX_DEVICES ? n : NN_CUDA_MAX_DEVICES;
     for (int i = 0; i < out->devices; i++)
@@ -404,4 +416,5 @@ static mn_err information(nn_cuda_info *out)
 }
 
 extern "C" const nn_cuda_api nn_cuda_module;
-extern "C" const nn_cuda_api nn_cuda_module = {NN_CUDA_ABI, MIEN_VERSION, information, open_device, close_device};
+extern "C" const nn_cuda_api nn_cuda_module = {NN_CUDA_ABI,   MIEN_VERSION, information,
+                                               count_devices, open_device,  close_device};

@@ -10,7 +10,7 @@
 
 #include "nn/device.h"
 
-enum { NN_CUDA_ABI = 1, NN_CUDA_MAX_DEVICES = 16 };
+enum { NN_CUDA_ABI = 2, NN_CUDA_MAX_DEVICES = 16 };
 
 typedef struct nn_cuda_info { // for `mien doctor`
     int driver, runtime;      // 13000 is 13.0; 0: none
@@ -21,14 +21,18 @@ typedef struct nn_cuda_info { // for `mien doctor`
         size_t memory, free;
         unsigned peers; // bit i: can read device i
     } device[NN_CUDA_MAX_DEVICES];
-    char cublaslt[32], cudnn[32], nccl[32]; // versions, or why there is none
+    char cublaslt[32], cudnn[32]; // versions
+    char nccl[256];               // version, or why there is none
+    int has_nccl;
 } nn_cuda_info;
 
 // What the module exports as nn_cuda_module.
 typedef struct nn_cuda_api {
     int abi;
     const char *version; // of the program that it was built with
+    // MN_EDEVICE: there is no GPU, and why; what else is known has been filled in.
     mn_err (*info)(nn_cuda_info *out);
+    mn_err (*count)(int *out); // GPUs, without touching them: info begins to use each
     // ops: those of the program, in the order of nn/ops.def. MN_EDEVICE: why not.
     mn_err (*open)(const nn_device **out, int index, const nn_op *const *ops);
     void (*close)(const nn_device *d);
