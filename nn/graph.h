@@ -76,7 +76,7 @@ void nn_graph_set_sum(nn_graph *g, nn_sum_fn *sum, void *ctx);
 // Planning. loss NULL: forward only. Calls every op's prepare; the parameters must have been laid out before
 // (nn_params_layout), so build, then lay out, then plan.
 MN_MUST_CHECK mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss);
-size_t nn_graph_bytes(const nn_graph *g);  // arena and workspace
+size_t nn_graph_bytes(const nn_graph *g);  // arena, workspace and, on a GPU, the next batch
 uint64_t nn_graph_hash(const nn_graph *g); // of ops, shapes, paths, attributes and the order of collectives
 int nn_graph_steps(const nn_graph *g);     // length of the list
 // Step after which the gradient of a parameter is final; -1: it has none.

@@ -323,7 +323,7 @@ mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss)
 
 size_t nn_graph_bytes(const nn_graph *g)
 {
-    return g->arena_bytes + g->work_bytes;
+    return g->arena_bytes + g->work_bytes + (g->away ? g->input_bytes : 0);
 }
 
 int nn_graph_steps(const nn_graph *g)

@@ -3,6 +3,7 @@
 
 #include "dist/bench.h"
 #include "recipes/arguments.h"
+#include "recipes/recipe.h"
 #include "recipes/verbs.h"
 
 #include <stdio.h>
@@ -10,7 +11,11 @@
 #include <string.h>
 
 static const struct argp_option options[] = {
-    {"model", 'm', "NAME", 0, "step: simmim (Swin-T, 192 px), wav2vec2 (base, 10 s) or cca (49.6 M, 100 frames)", 0},
+    {"model", 'm', "NAME", 0,
+     "step: simmim (Swin-T, 192 px), simmim_b (Swin-B), wav2vec2 (base, 10 s), cca (49.6 M, 100 frames), tiny", 0},
+    {"device", 'D', "auto|cpu|cuda", 0, "step: where to compute (default auto)", 0},
+    {"no-graph", 'n', 0, 0, "step: a GPU gets every step call by call instead of as a recorded graph", 0},
+    {"peak", 'k', "TFLOPS", 0, "step: what the device can do at most, to print the share of it", 0},
     {"batch", 'b', "N", 0, "step: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512)", 0},
     {"precision", 'p', "fp32|bf16", 0, "step: compute type; loader: type of the batch", 0},
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
@@ -47,6 +52,17 @@ static error_t add_loader_argument(struct argp_state *state, mien_bench_loader_c
     return 0;
 }
 
+static error_t choose_device(const struct argp_state *state, const char *arg, int *out)
+{
+    static const char *const words[] = {[MIEN_AUTO] = "auto", [MIEN_CPU] = "cpu", [MIEN_CUDA] = "cuda"};
+    for (int i = MIEN_AUTO; i <= MIEN_CUDA; i++) {
+        if (strcmp(arg, words[i]) != 0) continue;
+        *out = i;
+        return 0;
+    }
+    return mien_usage(state, "--device %s: auto, cpu or cuda", arg);
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
     bench_arguments *a = state->input;
@@ -62,6 +78,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         a->cfg.bf16 = strcmp(arg, "bf16") == 0;
         if (!a->cfg.bf16 && strcmp(arg, "fp32") != 0) return mien_usage(state, "--precision %s: fp32 or bf16", arg);
         return 0;
+    case 'D':
+        return choose_device(state, arg, &a->cfg.device);
+    case 'n':
+        a->cfg.no_graph = 1;
+        return 0;
+    case 'k':
+        return mien_positive(state, "--peak", arg, 1e6, &a->cfg.peak);
     case 'P':
         a->cfg.profile = 1;
         return 0;
@@ -116,6 +139,7 @@ static const struct argp parser = {
            "of a recipe, to augmented batches, and what its threads spend their time on, or a dataset folder: opening, "
            "memory, reading, and how well its order mixes.\v"
            "Example:\n  mien bench step --model simmim --precision bf16\n"
+           "  mien bench step --device cuda --model simmim_b --batch 128 --precision bf16 --peak 790\n"
            "  mpirun -n 2 mien bench allreduce\n"
            "  mien bench loader --threads 2 --batch 64\n"
            "  mien bench loader recipes/affwild2/demo.yaml --sheet batch.png\n"
@@ -149,7 +173,6 @@ mn_err mien_bench(int argc, char **argv)
     if (strcmp(a.what, "data") == 0)
         return mien_bench_data(
             &(mien_bench_data_cfg){.dir = a.dir, .batch = a.cfg.batch ? a.cfg.batch : 512, .json = a.cfg.json});
-    if (a.cfg.batch == 0) a.cfg.batch = strcmp(a.cfg.model, "wav2vec2") == 0 ? 1 : 8;
     if (strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
     if (strcmp(a.what, "allreduce") == 0) return allreduce(&a);
     return mn_fail(MN_EUSAGE, "there is no bench '%s': step, allreduce, loader or data; see mien bench --help", a.what);

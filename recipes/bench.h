@@ -7,9 +7,12 @@
 #include <stdint.h>
 
 typedef struct mien_bench_cfg {
-    const char *model; // simmim, wav2vec2, cca
-    int64_t batch, rounds;
+    const char *model;     // simmim, simmim_b, wav2vec2, cca
+    int64_t batch, rounds; // batch 0: that of the model
+    int device;            // as of mien_device_open
     int bf16, json, serve, profile;
+    int no_graph; // a GPU gets every step call by call
+    double peak;  // 10^12 operations a second, to state the share of it; 0: not known
 } mien_bench_cfg;
 
 MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg);

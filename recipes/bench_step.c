@@ -1,11 +1,13 @@
 // mien bench step: one training step (SimMIM, CCA) or one forward pass (wav2vec2) at full published size on random
-// input, timed from feeding to the end of the optimiser.
+// input. On the CPU the time from feeding to the end of the optimiser; on a GPU, as in a training, the host is one step
+// ahead: every step's batch is copied there while the step before is computed, and the time is that between two ends.
 #include "recipes/bench.h"
+#include "recipes/bench_models.h"
+#include "recipes/device.h"
 
 #include "nn/base/clock.h"
 #include "nn/base/mem.h"
-#include "nn/base/rng.h"
-#include "nn/models.h"
+#include "nn/device_cuda.h"
 #include "nn/optim.h"
 
 #include <stdio.h>
@@ -13,148 +15,163 @@
 #include <string.h>
 
 typedef struct bench {
+    const mien_bench_cfg *cfg;
+    const mien_bench_model *model;
+    const nn_device *device;
     nn_params *params;
     nn_graph *graph;
     nn_optim *optim; // NULL: forward only
-    uint64_t step;
+    mien_bench_input in[MIEN_BENCH_INPUTS];
+    int n_in;
+    nn_mark *end[2];     // of a forward pass on a GPU
+    int64_t put, landed; // steps put on the device, steps known to have ended
+    double landed_at;    // when the last one had
+    size_t free_before;  // of the GPU, before the plan
+    double start_s;      // from the start of the process to the end of the first step
 } bench;
 
-// --- the three networks ---
+// --- opening ---
 
-static nn_tensor *simmim(nn_graph *g, int64_t batch)
+// What is free on the GPU; 0 on a CPU.
+static mn_err gpu_free(const nn_device *d, size_t *bytes)
 {
-    nn_swin_cfg cfg = {.image = 192,
-                       .patch = 4,
-                       .window = 6,
-                       .embed = 96,
-                       .stages = 4,
-                       .mlp_ratio = 4,
-                       .depths = {2, 2, 6, 2},
-                       .heads = {3, 6, 12, 24}};
-    nn_tensor *image = nn_input(g, "image", MN_F32, MN_SHAPE(batch, 192, 192, 3));
-    nn_tensor *mask = nn_input(g, "mask", MN_U8, MN_SHAPE(batch, 48 * 48));
-    nn_tensor *weight = nn_input(g, "weight", MN_F32, MN_SHAPE(batch));
-    nn_tensor *pred = nn_simmim_decoder(g, &cfg, nn_swin(g, &cfg, image, mask));
-    return nn_l1_loss(g, pred, image, mask, weight, nn_swin_stride(&cfg), cfg.patch);
+    const nn_cuda_api *api;
+    *bytes = 0;
+    if (d->on_host) return MN_OK;
+    MN_TRY(nn_cuda_module_open(&api));
+    nn_cuda_info *info = mn_calloc(1, sizeof *info);
+    mn_err err = api->info(info);
+    for (int i = 0; err == MN_OK && i < info->devices; i++)
+        if (strcmp(info->device[i].bus, d->id) == 0) *bytes = info->device[i].free;
+    free(info);
+    return err;
 }
 
-static nn_tensor *wav2vec2(nn_graph *g, int64_t batch)
+// Recorded with the step.
+static mn_err end_of_run(void *ctx)
 {
-    nn_wav2vec2_cfg cfg;
-    nn_wav2vec2_base(&cfg);
-    nn_output(g, "hidden", nn_wav2vec2(g, &cfg, nn_input(g, "wave", MN_F32, MN_SHAPE(batch, 160000)), NULL));
-    return NULL;
+    bench *b = ctx;
+    return b->optim ? nn_optim_update(b->optim, nn_graph_device_buffer(b->graph, "loss")) : MN_OK;
 }
 
-static nn_tensor *cca(nn_graph *g, int64_t batch)
+static mn_err bench_open(bench *b)
 {
-    nn_cca_cfg cfg = {.width = 768,
-                      .heads = 8,
-                      .head_hidden = {256, 128, 64},
-                      .mlp_ratio = 4,
-                      .drop = 0.3f,
-                      .mix = 0.7f,
-                      .form = NN_CCA_PAPER,
-                      .task = NN_CCA_EXPR};
-    mn_dtype t = nn_graph_dtype(g);
-    nn_tensor *image = nn_cast(g, nn_input(g, "image", MN_F32, MN_SHAPE(batch, 100, 768)), t);
-    nn_tensor *audio = nn_cast(g, nn_input(g, "audio", MN_F32, MN_SHAPE(batch, 100, 768)), t);
-    nn_tensor *target = nn_input(g, "target", MN_F32, MN_SHAPE(batch, 100, 8));
-    nn_tensor *weight = nn_input(g, "weight", MN_F32, MN_SHAPE(batch, 100));
-    return nn_ce_loss(g, nn_cca(g, &cfg, image, audio, weight), target, weight, &(nn_ce_cfg){0});
-}
-
-// --- inputs ---
-
-static void fill_f32(nn_graph *g, const char *name, int ones)
-{
-    size_t bytes = 0;
-    float *x = nn_graph_input(g, name, &bytes);
-    mn_stream_rng r = mn_rng_open(mn_rng_key(1, name), 0, 0);
-    for (size_t i = 0; x && i < bytes / sizeof *x; i++)
-        x[i] = ones ? 1 : mn_rng_normal(&r);
-}
-
-// 22 of the 36 cells of each picture.
-static void fill_mask(nn_graph *g)
-{
-    size_t bytes = 0;
-    uint8_t *m = nn_graph_input(g, "mask", &bytes);
-    for (size_t i = 0; m && i < bytes; i++) {
-        size_t token = i % 2304, cell = token / 48 / 8 * 6 + token % 48 / 8;
-        m[i] = mn_rng_permute(i / 2304, 36, (int64_t)cell) < 22;
-    }
-}
-
-static void fill(nn_graph *g)
-{
-    static const char *const noise[] = {"image", "wave", "audio"};
-    for (size_t i = 0; i < sizeof noise / sizeof *noise; i++)
-        fill_f32(g, noise[i], 0);
-    fill_f32(g, "weight", 1);
-    fill_mask(g);
-    size_t bytes = 0;
-    float *target = nn_graph_input(g, "target", &bytes);
-    for (size_t i = 0; target && i < bytes / sizeof *target; i += 8)
-        target[i + i / 8 % 8] = 1;
-}
-
-// --- running ---
-
-static mn_err bench_open(bench *b, const mien_bench_cfg *cfg)
-{
-    nn_tensor *loss;
-    int infer = strcmp(cfg->model, "wav2vec2") == 0;
+    const mien_bench_cfg *cfg = b->cfg;
+    int infer = b->model->infer;
     mn_dtype t = cfg->bf16 ? MN_BF16 : MN_F32;
+    MN_TRY(mien_device_open(NULL, cfg->device, &b->device));
+    MN_TRY(gpu_free(b->device, &b->free_before));
+    nn_graph_cfg graph = {.mode = infer ? NN_EVAL : NN_TRAIN, .dtype = t, .seed = 1, .device = b->device};
     b->params = nn_params_new(1);
-    b->graph = nn_graph_new(b->params, &(nn_graph_cfg){.mode = infer ? NN_EVAL : NN_TRAIN, .dtype = t, .seed = 1});
-    if (infer)
-        loss = wav2vec2(b->graph, cfg->batch);
-    else if (strcmp(cfg->model, "cca") == 0)
-        loss = cca(b->graph, cfg->batch);
-    else if (strcmp(cfg->model, "simmim") == 0)
-        loss = simmim(b->graph, cfg->batch);
-    else
-        return mn_fail(MN_EUSAGE, "--model is simmim, wav2vec2 or cca, not '%s'", cfg->model);
-    MN_TRY(nn_params_layout(b->params, b->graph, &(nn_layout_cfg){.dtype = t, .forward_only = infer}));
+    b->graph = nn_graph_new(b->params, &graph);
+    nn_tensor *loss = b->model->build(b->graph, cfg->batch);
+    if (loss) nn_output(b->graph, "loss", loss);
+    nn_layout_cfg layout = {.dtype = t, .forward_only = infer, .device = b->device};
+    MN_TRY(nn_params_layout(b->params, b->graph, &layout));
     MN_TRY(nn_graph_plan(b->graph, loss));
-    fill(b->graph);
+    b->n_in = mien_bench_fill(b->graph, b->model, b->in);
+    MN_TRY(nn_graph_status(b->graph));
+    nn_graph_on_end(b->graph, end_of_run, b);
+    nn_graph_record(b->graph, !cfg->no_graph);
     nn_optim_cfg adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05, .layer_decay = 1};
     return infer ? MN_OK : nn_optim_new(&b->optim, b->params, &adamw);
 }
 
 static void bench_close(bench *b)
 {
+    for (int i = 0; i < 2; i++)
+        if (b->end[i]) b->device->mark_free(b->device, b->end[i]);
     nn_optim_free(b->optim);
     nn_graph_free(b->graph);
     nn_params_free(b->params);
+    mien_device_close(b->device);
 }
 
-static mn_err run_step(bench *b, int64_t batch, double *seconds)
+// Bytes of weights, gradients, moments, activations and batches.
+static size_t planned(const bench *b)
 {
-    double start = mn_seconds();
-    MN_TRY(nn_graph_run(b->graph, &(nn_tick){.step = b->step++, .rows = batch}));
-    if (b->optim) MN_TRY(nn_optim_step(b->optim, &(nn_optim_step_args){.lr = 1e-4, .clip = 5}, &(nn_optim_result){0}));
-    *seconds = mn_seconds() - start;
+    const nn_arenas *a = nn_params_arenas(b->params);
+    size_t weights = (size_t)a->count * (a->work == (void *)a->master ? 4 : 6);
+    size_t moments = b->optim ? (size_t)a->trained * 8 : 0;
+    return nn_graph_bytes(b->graph) + weights + (a->grad ? (size_t)a->trained * 4 : 0) + moments;
+}
+
+// --- running ---
+
+static mn_err put_step(bench *b)
+{
+    for (int i = 0; !b->device->on_host && i < b->n_in; i++)
+        MN_TRY(nn_graph_feed(b->graph, b->in[i].name, b->in[i].host, b->in[i].bytes));
+    if (b->optim) MN_TRY(nn_optim_begin(b->optim, &(nn_optim_step_args){.lr = 1e-4, .clip = 5}));
+    MN_TRY(nn_graph_run(b->graph, &(nn_tick){.step = (uint64_t)b->put, .rows = b->cfg->batch}));
+    if (b->optim)
+        MN_TRY(nn_optim_post(b->optim));
+    else if (!b->device->on_host)
+        MN_TRY(b->device->mark(b->device, &b->end[b->put % 2]));
+    MN_TRY(nn_graph_fed(b->graph));
+    b->put++;
     return MN_OK;
 }
 
+// Waits for the oldest step under way.
+static mn_err land(bench *b, double *seconds)
+{
+    nn_optim_result r;
+    if (b->optim)
+        MN_TRY(nn_optim_take(b->optim, &r));
+    else if (!b->device->on_host)
+        MN_TRY(b->device->mark_wait(b->device, b->end[b->landed % 2]));
+    double now = mn_seconds();
+    *seconds = now - b->landed_at;
+    b->landed_at = now;
+    b->landed++;
+    return MN_OK;
+}
+
+// n steps, from nothing under way to nothing under way.
+static mn_err run_steps(bench *b, int64_t n, double *seconds)
+{
+    int64_t ahead = b->device->on_host ? 0 : 1, got = 0;
+    b->landed_at = mn_seconds();
+    for (int64_t i = 0; i < n; i++) {
+        MN_TRY(put_step(b));
+        if (b->put - b->landed > ahead) MN_TRY(land(b, &seconds[got++]));
+    }
+    while (got < n)
+        MN_TRY(land(b, &seconds[got++]));
+    return MN_OK;
+}
+
+// Memory is touched once; a GPU's first step prepares libraries, its second is recorded.
+static mn_err warm_up(bench *b)
+{
+    double s[2];
+    MN_TRY(run_steps(b, 1, s));
+    b->start_s = mn_process_seconds();
+    return run_steps(b, b->device->on_host ? 1 : 2, s);
+}
+
 // Each line read is a number of steps; the answer is one line, the seconds of each (tests/bench/compare.py).
-static mn_err serve(bench *b, int64_t batch)
+static mn_err serve(bench *b)
 {
     char line[64];
-    double s;
     puts("ready");
     fflush(stdout);
     while (fgets(line, sizeof line, stdin)) {
-        for (long n = strtol(line, NULL, 10); n > 0; n--) {
-            MN_TRY(run_step(b, batch, &s));
-            printf("%.6f%s", s, n > 1 ? " " : "\n");
-        }
+        long n = strtol(line, NULL, 10);
+        if (n < 1 || n > 1000000) return mn_fail(MN_EUSAGE, "--serve wants numbers of steps, not '%.20s'", line);
+        double *s = mn_calloc((size_t)n, sizeof *s);
+        mn_err err = run_steps(b, n, s);
+        for (long i = 0; err == MN_OK && i < n; i++)
+            printf("%.6f%s", s[i], i + 1 < n ? " " : "\n");
+        free(s);
+        MN_TRY(err);
         fflush(stdout);
     }
     return MN_OK;
 }
+
+// --- the result ---
 
 static int ascending(const void *a, const void *b)
 {
@@ -168,39 +185,79 @@ static void print_line(void *ctx, const char *text)
     puts(text);
 }
 
-static mn_err measure(bench *b, const mien_bench_cfg *cfg)
+static double mib(size_t bytes)
 {
+    return (double)bytes / 1048576.0;
+}
+
+typedef struct figures {
+    double median, low, high, rate, tflops; // seconds; samples and 10^12 operations a second
+    size_t plan, used;                      // bytes planned; taken on the GPU since before the plan, 0 on a CPU
+} figures;
+
+static void print_json(const bench *b, const figures *f)
+{
+    const mien_bench_cfg *cfg = b->cfg;
+    printf("{\"model\": \"%s\", \"batch\": %lld, \"precision\": \"%s\", \"device\": \"%s\", \"on\": \"%s\", "
+           "\"recorded\": %s, \"ms\": %.3f, \"ms_q1\": %.3f, \"ms_q3\": %.3f, \"samples_per_s\": %.4g, "
+           "\"tflops\": %.4g, ",
+           cfg->model, (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", b->device->name, b->device->text,
+           b->device->on_host || cfg->no_graph ? "false" : "true", 1e3 * f->median, 1e3 * f->low, 1e3 * f->high,
+           f->rate, f->tflops);
+    if (cfg->peak > 0) printf("\"share_of_peak\": %.3f, ", f->tflops / cfg->peak);
+    printf("\"start_s\": %.2f, \"plan_bytes\": %zu, \"planned_bytes\": %zu, \"used_bytes\": %zu}\n", b->start_s,
+           nn_graph_bytes(b->graph), f->plan, f->used);
+}
+
+static void print_text(const bench *b, const figures *f)
+{
+    const mien_bench_cfg *cfg = b->cfg;
+    printf("%s batch %lld %s%s%s%s: %.*f ms a step (quartiles %.*f to %.*f), %.4g samples/s", cfg->model,
+           (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", b->device->on_host ? "" : " on ", b->device->text,
+           !b->device->on_host && cfg->no_graph ? ", not recorded" : "", f->median < 0.1 ? 3 : 1, 1e3 * f->median,
+           f->median < 0.1 ? 3 : 1, 1e3 * f->low, f->median < 0.1 ? 3 : 1, 1e3 * f->high, f->rate);
+    if (f->tflops > 0) printf(", %.3g TFLOP/s", f->tflops);
+    if (f->tflops > 0 && cfg->peak > 0) printf(" (%.1f %% of %g)", 100 * f->tflops / cfg->peak, cfg->peak);
+    printf(", first step %.2f s after the start, plan %.0f MiB", b->start_s, mib(nn_graph_bytes(b->graph)));
+    if (!b->device->on_host)
+        printf("; GPU memory: planned %.1f MiB, taken %.1f MiB (%+.1f %%)", mib(f->plan), mib(f->used),
+               100 * ((double)f->used / (double)f->plan - 1));
+    puts("");
+}
+
+static mn_err measure(bench *b)
+{
+    const mien_bench_cfg *cfg = b->cfg;
     int64_t n = cfg->rounds;
+    size_t left;
     double *s = mn_calloc((size_t)n, sizeof *s);
-    mn_err err = MN_OK;
     nn_graph_timing(b->graph, cfg->profile);
-    for (int64_t i = 0; i < n && err == MN_OK; i++)
-        err = run_step(b, cfg->batch, &s[i]);
+    mn_err err = run_steps(b, n, s);
     qsort(s, (size_t)n, sizeof *s, ascending);
-    double median = s[n / 2], low = s[n / 4], high = s[3 * n / 4];
+    figures f = {.median = s[n / 2], .low = s[n / 4], .high = s[3 * n / 4], .plan = planned(b)};
     free(s);
     MN_TRY(err);
+    MN_TRY(gpu_free(b->device, &left));
+    f.used = b->free_before > left ? b->free_before - left : 0;
+    f.rate = (double)cfg->batch / f.median;
+    f.tflops = f.rate * b->model->gigaflop / 1e3;
     if (cfg->profile) nn_graph_dump(b->graph, print_line, NULL);
     if (cfg->json)
-        printf("{\"model\": \"%s\", \"batch\": %lld, \"precision\": \"%s\", \"ms\": %.3f, \"ms_q1\": %.3f, \"ms_q3\": "
-               "%.3f, \"samples_per_s\": %.4g, \"plan_bytes\": %zu}\n",
-               cfg->model, (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", 1e3 * median, 1e3 * low, 1e3 * high,
-               (double)cfg->batch / median, nn_graph_bytes(b->graph));
+        print_json(b, &f);
     else
-        printf("%s batch %lld %s: %.1f ms a step (quartiles %.1f to %.1f), %.4g samples/s, plan %.0f MiB\n", cfg->model,
-               (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", 1e3 * median, 1e3 * low, 1e3 * high,
-               (double)cfg->batch / median, (double)nn_graph_bytes(b->graph) / 1048576.0);
+        print_text(b, &f);
     return MN_OK;
 }
 
 mn_err mien_bench_step(const mien_bench_cfg *cfg)
 {
-    bench b = {0};
-    double s;
-    mn_err err = bench_open(&b, cfg);
-    for (int i = 0; i < 2 && err == MN_OK; i++)
-        err = run_step(&b, cfg->batch, &s); // memory is touched once
-    if (err == MN_OK) err = cfg->serve ? serve(&b, cfg->batch) : measure(&b, cfg);
+    mien_bench_cfg own = *cfg;
+    bench b = {.cfg = &own, .model = mien_bench_model_find(cfg->model)};
+    if (!b.model) return mn_fail(MN_EUSAGE, "--model is simmim, simmim_b, wav2vec2, cca or tiny, not '%s'", cfg->model);
+    if (own.batch == 0) own.batch = b.model->batch;
+    mn_err err = bench_open(&b);
+    if (err == MN_OK) err = warm_up(&b);
+    if (err == MN_OK) err = cfg->serve ? serve(&b) : measure(&b);
     bench_close(&b);
     return err;
 }
