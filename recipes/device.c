@@ -41,7 +41,7 @@ static mn_err check_shared(const offer *all, int world)
 }
 
 // The same verdict on every rank. *use: every rank has a GPU of its own.
-static mn_err judge(const offer *all, int world, int wanted, int lead, int *use)
+static mn_err judge(const offer *all, int world, int wanted, int *use, char why[256])
 {
     int with = 0, without = -1;
     for (int r = 0; r < world; r++) {
@@ -58,12 +58,13 @@ static mn_err judge(const offer *all, int world, int wanted, int lead, int *use)
     if (wanted == MIEN_CUDA)
         return mn_fail(MN_EDEVICE, "device: cuda: %s; use device: auto or cpu to compute on the processor",
                        all[without].why);
-    if (lead) mn_info("computing on the processor: %s", all[without].why);
+    memcpy(why, all[without].why, sizeof all[without].why);
     return MN_OK;
 }
 
-mn_err mien_device_open(dist_comm *c, int wanted, const nn_device **out)
+mn_err mien_device_find(dist_comm *c, int wanted, const nn_device **out, char why[256])
 {
+    *why = '\0';
     const nn_device *d = NULL;
     int world = c ? dist_world(c) : 1, use = 0;
     *out = nn_device_cpu();
@@ -71,13 +72,21 @@ mn_err mien_device_open(dist_comm *c, int wanted, const nn_device **out)
     offer *all = mn_calloc((size_t)world, sizeof *all);
     mn_err err = nn_device_cuda_open(&d, c ? dist_where(c)->local_rank : 0);
     err = collect(c, d, err, all);
-    if (err == MN_OK) err = judge(all, world, wanted, !c || dist_rank(c) == 0, &use);
+    if (err == MN_OK) err = judge(all, world, wanted, &use, why);
     free(all);
     if (err == MN_OK && use)
         *out = d;
     else
         nn_device_cuda_close(d);
     return err;
+}
+
+mn_err mien_device_open(dist_comm *c, int wanted, const nn_device **out)
+{
+    char why[256];
+    MN_TRY(mien_device_find(c, wanted, out, why));
+    if (*why && (!c || dist_rank(c) == 0)) mn_info("computing on the processor: %s", why);
+    return MN_OK;
 }
 
 void mien_device_close(const nn_device *d)

@@ -9,7 +9,10 @@
 #include "nn/base/clock.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
+#include "nn/device_cuda.h"
 #include "nn/onednn.h"
+#include "recipes/device.h"
+#include "recipes/recipe.h"
 #include "recipes/usage.h"
 #include "recipes/version.h"
 
@@ -156,7 +159,85 @@ static void check_helpers(report *r)
     else
         add(r, "mien-media", WARN, "videos and sound cannot be imported without it: sh bootstrap.sh build", "%s",
             mn_errmsg());
-    add(r, "CUDA", OK, "", "not part of this build: it computes on the processor");
+}
+
+// --- GPUs ---
+
+static double gib(double bytes)
+{
+    return bytes / (1 << 30);
+}
+
+// Of a driver, whether or not it works.
+static int has_nvidia(void)
+{
+    return access("/dev/nvidiactl", F_OK) == 0 || access("/proc/driver/nvidia", F_OK) == 0;
+}
+
+static void check_gpu(report *r, const nn_cuda_info *info, int i)
+{
+    char peers[64] = "";
+    size_t at = 0;
+    for (int k = 0; k < info->devices; k++)
+        if (info->device[i].peers >> k & 1u)
+            at += (size_t)snprintf(peers + at, sizeof peers - at, "%s%d", at ? ", " : "; reads the memory of GPU ", k);
+    int old = info->device[i].major < 8, used = info->device[i].free < info->device[i].memory / 10 * 9;
+    add(r, "GPU", old || used ? WARN : OK,
+        old ? "kernels are made for compute capability 8.0 and later: use device: cpu here"
+            : "another program holds memory of it: a plan may not fit (nvidia-smi names it)",
+        "%d: %s at %s, compute capability %d.%d, %d multiprocessors, %.1f GiB, %.1f GiB free%s", i,
+        info->device[i].name, info->device[i].bus, info->device[i].major, info->device[i].minor,
+        info->device[i].multiprocessors, gib((double)info->device[i].memory), gib((double)info->device[i].free), peers);
+}
+
+static void check_cuda_libraries(report *r, const nn_cuda_info *info)
+{
+    int driver = info->driver, built = info->runtime;
+    add(r, "CUDA", driver && driver / 1000 < built / 1000 ? WARN : OK,
+        "update the NVIDIA driver, or build with an older CUDA toolkit",
+        "module built with CUDA %d.%d; driver for CUDA up to %d.%d; cuBLASLt %s, cuDNN %s", built / 1000,
+        built % 1000 / 10, driver / 1000, driver % 1000 / 10, info->cublaslt, info->cudnn);
+    add(r, "NCCL", info->has_nccl || info->devices < 2 ? OK : WARN,
+        "one rank per GPU needs it: install libnccl2 or NVIDIA's wheel nvidia-nccl-cu13", "%s", info->nccl);
+}
+
+// What there is on this host, a line for each thing that is missing.
+static void check_cuda(report *r)
+{
+    const nn_cuda_api *api;
+    const level l = has_nvidia() ? WARN : OK;
+    if (nn_cuda_module_open(&api) != MN_OK) {
+        int present = nn_cuda_module_present();
+        add(r, "CUDA", present ? WARN : l,
+            present ? "install what is missing, or build again where CUDA and cuDNN are now"
+                    : "there is an NVIDIA driver here: install the CUDA toolkit and cuDNN, and build again",
+            "%s", mn_errmsg());
+        return;
+    }
+    nn_cuda_info *info = mn_calloc(1, sizeof *info);
+    char why[256] = "";
+    if (api->info(info) != MN_OK) snprintf(why, sizeof why, "%.255s", mn_errmsg());
+    if (info->driver) check_cuda_libraries(r, info);
+    if (*why) add(r, "GPU", l, "nvidia-smi must list a GPU before this can use it", "%s", why);
+    for (int i = 0; i < info->devices; i++)
+        check_gpu(r, info, i);
+    free(info);
+}
+
+// What device: auto would take; collective.
+static void check_device(report *r, dist_comm *c)
+{
+    const nn_device *d = NULL;
+    char why[256];
+    int ranks = dist_world(c);
+    if (mien_device_find(c, MIEN_AUTO, &d, why) != MN_OK)
+        add(r, "device", FAIL, "one rank per GPU: mpirun -n GPUS, srun --gpus-per-task=1; or device: cpu", "auto: %s",
+            mn_errmsg());
+    else if (d->on_host)
+        add(r, "device", OK, "", "auto: the processor: %s", why);
+    else
+        add(r, "device", OK, "", "auto: %s%s", d->text, ranks > 1 ? ", a GPU for each rank" : "");
+    mien_device_close(d);
 }
 
 // --- the job ---
@@ -217,11 +298,6 @@ static mn_err check_cores(report *r, dist_comm *c)
 }
 
 // --- limits ---
-
-static double gib(double bytes)
-{
-    return bytes / (1 << 30);
-}
 
 static void check_memory(report *r)
 {
@@ -353,6 +429,8 @@ static mn_err examine(dist_comm *c, report *r, const doctor_arguments *a)
     check_launch(r, c);
     MN_TRY(check_ranks(r, c));
     MN_TRY(check_cores(r, c));
+    if (dist_rank(c) == 0) check_cuda(r);
+    check_device(r, c);
     if (dist_rank(c) != 0) return MN_OK;
     check_memory(r);
     check_limits(r);
