@@ -116,6 +116,8 @@ static mn_err build_graphs(loop *l)
     MN_TRY(nn_optim_new(&l->optim, l->params, &cfg->optim));
     MN_TRY(dist_gradients_plan(l->gradients, l->graph, l->params));
     nn_graph_on_end(l->graph, end_of_run, l);
+    nn_graph_record(l->graph, !cfg->no_graph);
+    if (l->eval_graph) nn_graph_record(l->eval_graph, !cfg->no_graph);
     return MN_OK;
 }
 

@@ -17,13 +17,15 @@ static const struct argp_option options[] = {
     {"resume", 'r', "auto|never|DIR", 0,
      "Go on from the newest checkpoint (auto, the default), never, or from this one", 0},
     {"dry-run", 'n', 0, 0, "Build everything, run two steps, print memory, disk and time; save nothing", 0},
+    {"no-graph", 'g', 0, 0, "To look for a fault: a GPU gets every step call by call instead of as a recorded graph",
+     0},
     {0},
 };
 
 typedef struct train_arguments {
     mien_arguments recipe; // first: shared parser
     const char *resume;
-    int dry_run;
+    int dry_run, no_graph;
 } train_arguments;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -35,6 +37,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return 0;
     case 'n':
         a->dry_run = 1;
+        return 0;
+    case 'g':
+        a->no_graph = 1;
         return 0;
     default:
         return mien_arguments_parse(key, arg, state);
@@ -99,6 +104,7 @@ static mn_err train(mien_job *j, const train_arguments *a)
     MN_TRY_OUT(err, record_sources(j, sets, a->dry_run));
     cfg.resume = a->resume;
     cfg.dry_run = a->dry_run;
+    cfg.no_graph = a->no_graph;
     cfg.recipe_text = text;
     cfg.compare_recipe = compare_recipe;
     cfg.compare_ctx = j->recipe;
