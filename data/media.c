@@ -71,8 +71,10 @@ static mn_err make_room(reader *r, void **items, int64_t n, int64_t more, int64_
 
 static void keep_info(data_media *m, const wire_info *i)
 {
-    m->width = i->width;
-    m->height = i->height;
+    int turned = i->rotation == 90 || i->rotation == 270;
+    m->rotation = i->rotation;
+    m->width = turned ? i->height : i->width;
+    m->height = turned ? i->width : i->height;
     m->fps_num = i->fps_num;
     m->fps_den = i->fps_den;
     m->has_audio = i->has_audio;
@@ -184,7 +186,7 @@ struct data_media_writer {
 static mn_err start_writer(data_media_writer *w, const data_media_spec *s)
 {
     char program[PATH_MAX], size[40], fps[40], frames[40], samples[40], rate[40], channels[40], start[40], video[40],
-        audio[40];
+        audio[40], drift[40], rotation[40];
     MN_TRY(data_media_program(program, sizeof program));
     snprintf(size, sizeof size, "--size=%dx%d", s->width, s->height);
     snprintf(fps, sizeof fps, "--fps=%d/%d", s->fps_num, s->fps_den);
@@ -195,9 +197,11 @@ static mn_err start_writer(data_media_writer *w, const data_media_spec *s)
     snprintf(start, sizeof start, "--audio-start-us=%lld", (long long)s->audio_start_us);
     snprintf(video, sizeof video, "--video=%s", s->video ? s->video : "mpeg4");
     snprintf(audio, sizeof audio, "--audio=%s", s->audio ? s->audio : "aac");
-    char *argv[] = {program, "make",   w->path, size,  fps,   frames, samples,
-                    rate,    channels, start,   video, audio, NULL,   NULL};
-    if (s->vfr) argv[12] = "--vfr";
+    snprintf(drift, sizeof drift, "--drift-ppm=%d", s->drift_ppm);
+    snprintf(rotation, sizeof rotation, "--rotation=%d", s->rotation);
+    char *argv[] = {program,  "make", w->path, size,  fps,   frames,   samples, rate,
+                    channels, start,  video,   audio, drift, rotation, NULL,    NULL};
+    if (s->vfr) argv[14] = "--vfr";
     return data__child_start(&w->child, argv, -1, w->path, 3600);
 }
 

@@ -6,7 +6,8 @@
 //     ... m.t_us[i] is the time of frame i + 1, m.pcm[k] the sound at k / 16000 s ...; data_media_free(&m);
 //
 // Time begins with the first frame: t_us[0] is 0, and the sound is cut or padded to begin there; gaps in it are silence,
-// so that sample k is heard at k / 16000 s throughout. Frames are counted by decoding them, never taken from a header.
+// so that sample k is heard at k / 16000 s throughout; where the
+// clock of the sound drifts against that of the frames it is stretched. Frames are counted by decoding them, never taken from a header.
 // A file without a sound stream is no error: has_audio is 0. Read are mp4/mov, avi and wav with h264, mpeg4, aac, mp3
 // and pcm. Errors: MN_ENOINPUT the file or mien-media is missing, MN_EDATA with file and reason, MN_ERETRY a limit of
 // time passed. Threading: any thread; each call has its own child.
@@ -28,7 +29,8 @@ typedef struct data_media_limits { // 0: the default
 } data_media_limits;
 
 typedef struct data_media {
-    int width, height, fps_num, fps_den; // fps as the container says, 0/1: it does not
+    int width, height, fps_num, fps_den; // as it is shown; fps as the container says, 0/1: it does not
+    int rotation;                        // 0, 90, 180 or 270 degrees clockwise from what is stored to what is shown
     int has_audio, audio_rate, audio_channels;
     char video_codec[16], audio_codec[16]; // "": no such stream
     int64_t audio_offset_us;               // first sound - first frame in the file; pcm is already moved by it
@@ -53,6 +55,8 @@ typedef struct data_media_spec {
     int64_t samples;    // 0: a file without sound
     int rate, channels; // of the sound in the file; 0: 16000, 1
     int64_t audio_start_us;
+    int drift_ppm; // the clock of the sound is so much too fast: sample i is heard at i (1 + ppm / 10^6) / rate
+    int rotation;  // written to the header; width and height are before it
 } data_media_spec;
 typedef struct data_media_writer data_media_writer;
 MN_MUST_CHECK mn_err data_media_create(data_media_writer **out, const data_media_spec *spec);

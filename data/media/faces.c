@@ -411,9 +411,10 @@ static matvar_t *make_struct(const media_faces_cfg *cfg, const rows *r)
 
 mn_err media_faces_make(const media_faces_cfg *cfg, int in)
 {
+    static const char header[] = "MATLAB 5.0 MAT-file, written by mien"; // libmatio's own has the time in it
     rows r = {0};
     mn_err err = take_rows(in, &r);
-    mat_t *mat = err == MN_OK ? Mat_CreateVer(cfg->path, NULL, MAT_FT_MAT5) : NULL;
+    mat_t *mat = err == MN_OK ? Mat_CreateVer(cfg->path, header, MAT_FT_MAT5) : NULL;
     if (err == MN_OK && !mat) err = mn_fail(MN_ECREATE, "%s: libmatio cannot create it", cfg->path);
     if (err == MN_OK) {
         matvar_t *s = make_struct(cfg, &r);

@@ -50,6 +50,8 @@ enum {
     RATE,
     CHANNELS,
     START,
+    DRIFT,
+    ROTATION,
     VIDEO,
     AUDIO,
     VARIABLE,
@@ -76,6 +78,8 @@ static const struct argp_option options[] = {
     {"rate", RATE, "HZ", 0, "make: rate of the sound in the file, 16000", 0},
     {"channels", CHANNELS, "N", 0, "make: its channels, 1", 0},
     {"audio-start-us", START, "N", 0, "make: start of the sound after the first frame, 0", 0},
+    {"drift-ppm", DRIFT, "N", 0, "make: how much the times of the sound run slower than its samples, 0", 0},
+    {"rotation", ROTATION, "DEGREES", 0, "make: what the header says of it: 0, 90, 180, 270", 0},
     {"video", VIDEO, "mpeg4|h264", 0, "make: encoder of the frames, mpeg4", 0},
     {"audio", AUDIO, "aac|mp3|pcm", 0, "make: encoder of the sound, aac", 0},
     {"variable", VARIABLE, "imdb|wiki", 0, "make-faces: name of the struct, imdb", 0},
@@ -134,6 +138,12 @@ static error_t parse_make(int key, char *arg, struct argp_state *state)
         return 0;
     case START:
         m->audio_start_us = number(state, arg, -10000000, 10000000);
+        return 0;
+    case DRIFT:
+        m->drift_ppm = (int)number(state, arg, -100000, 100000);
+        return 0;
+    case ROTATION:
+        m->rotation = (int)number(state, arg, 0, 270);
         return 0;
     case VIDEO:
         m->video = arg;
@@ -256,10 +266,11 @@ static mn_err chunk_pcm(void *ctx, const int16_t *pcm, int64_t n)
 static mn_err print_info(void *ctx, const wire_info *i)
 {
     (void)ctx;
-    printf("{\"width\":%d,\"height\":%d,\"video\":\"%s\",\"fps\":\"%d/%d\",\"has_audio\":%d,\"audio\":\"%s\","
+    printf("{\"width\":%d,\"height\":%d,\"rotation\":%d,\"video\":\"%s\",\"fps\":\"%d/"
+           "%d\",\"has_audio\":%d,\"audio\":\"%s\","
            "\"audio_rate\":%d,\"audio_channels\":%d,\"audio_offset_us\":%" PRId64 ",\"damaged\":%" PRId64,
-           i->width, i->height, i->video_codec, i->fps_num, i->fps_den, i->has_audio, i->audio_codec, i->audio_rate,
-           i->audio_channels, i->audio_offset_us, i->damaged);
+           i->width, i->height, i->rotation, i->video_codec, i->fps_num, i->fps_den, i->has_audio, i->audio_codec,
+           i->audio_rate, i->audio_channels, i->audio_offset_us, i->damaged);
     return MN_OK;
 }
 

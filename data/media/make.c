@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/display.h>
 #include <libavutil/opt.h>
 #include <libswresample/swresample.h>
 #include <libswscale/swscale.h>
@@ -86,6 +87,23 @@ static mn_err open_track(maker *m, track *t, AVDictionary **options)
     return rc < 0 ? failed(m, "encoder", rc) : MN_OK;
 }
 
+static mn_err put_rotation(maker *m)
+{
+    size_t bytes = 9 * sizeof(int32_t);
+    if (m->cfg->rotation == 0) return MN_OK;
+    AVStream *s = m->video.stream;
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
+    AVPacketSideData *d = av_packet_side_data_new(&s->codecpar->coded_side_data, &s->codecpar->nb_coded_side_data,
+                                                  AV_PKT_DATA_DISPLAYMATRIX, bytes, 0);
+    void *matrix = d ? d->data : NULL;
+#else
+    void *matrix = av_stream_new_side_data(s, AV_PKT_DATA_DISPLAYMATRIX, bytes);
+#endif
+    if (!matrix) return failed(m, "rotation", AVERROR(ENOMEM));
+    av_display_rotation_set(matrix, m->cfg->rotation); // clockwise, unlike av_display_rotation_get
+    return MN_OK;
+}
+
 static mn_err open_video(maker *m)
 {
     const media_make_cfg *cfg = m->cfg;
@@ -109,6 +127,7 @@ static mn_err open_video(maker *m)
     }
     if (rc < 0) return failed(m, "options", rc);
     MN_TRY(open_track(m, &m->video, &options));
+    MN_TRY(put_rotation(m));
     AVFrame *f = m->video.frame;
     f->format = c->pix_fmt;
     f->width = c->width;
@@ -145,15 +164,24 @@ static mn_err open_audio(maker *m)
     return rc < 0 ? failed(m, "sound", rc) : MN_OK;
 }
 
+// Times of the sound as a clock gives them that is too slow by so much.
+static void drift(AVPacket *p, int ppm)
+{
+    if (p->pts != AV_NOPTS_VALUE) p->pts = av_rescale(p->pts, 1000000 + ppm, 1000000);
+    if (p->dts != AV_NOPTS_VALUE) p->dts = av_rescale(p->dts, 1000000 + ppm, 1000000);
+}
+
 static mn_err encode(maker *m, track *t, AVFrame *frame)
 {
+    const media_make_cfg *cfg = m->cfg;
     int rc = avcodec_send_frame(t->codec, frame);
     if (rc < 0) return failed(m, "encoder", rc);
     while ((rc = avcodec_receive_packet(t->codec, m->packet)) >= 0) {
         // A last frame of no length would lie behind the end of the file's edit list.
         if (t == &m->video && m->packet->duration == 0)
-            m->packet->duration = av_rescale_q(1, (AVRational){m->cfg->fps_den, m->cfg->fps_num}, t->codec->time_base);
+            m->packet->duration = av_rescale_q(1, (AVRational){cfg->fps_den, cfg->fps_num}, t->codec->time_base);
         av_packet_rescale_ts(m->packet, t->codec->time_base, t->stream->time_base);
+        if (t == &m->audio) drift(m->packet, cfg->drift_ppm);
         m->packet->stream_index = t->stream->index;
         rc = av_interleaved_write_frame(m->format, m->packet);
         if (rc < 0) return failed(m, "writing", rc);

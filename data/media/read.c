@@ -8,8 +8,10 @@
 #include <errno.h>
 #include <libavcodec/avcodec.h>
 #include <libavformat/avformat.h>
+#include <libavutil/display.h>
 #include <libavutil/opt.h>
 #include <libswresample/swresample.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,7 +22,9 @@ static const char codecs[] = "h264,mpeg4,aac,mp3,mp3float,pcm_s16le,pcm_s16be,pc
 
 enum {
     BUFFER_BYTES = 1 << 16,
-    JUMP = WIRE_RATE / 20,          // a sound frame this many samples away from its time is moved there
+    JUMP = WIRE_RATE / 20,          // a sound frame this many samples away from its time is moved there;
+    SLACK = WIRE_RATE / 1000,       // one that is off by more than this is drifting, and stretched
+    GENTLY = WIRE_RATE / 2,         // so that it is right after this many
     LONGEST = WIRE_RATE * 3600 * 12 // samples
 };
 
@@ -236,6 +240,23 @@ static void name_codec(char text[16], enum AVCodecID id)
     snprintf(text, 16, "%s", avcodec_get_name(id));
 }
 
+// Degrees clockwise, in steps of 90.
+static int rotation_of(const AVStream *s)
+{
+    const void *matrix;
+#if LIBAVFORMAT_VERSION_INT >= AV_VERSION_INT(60, 15, 100)
+    const AVPacketSideData *d = av_packet_side_data_get(s->codecpar->coded_side_data, s->codecpar->nb_coded_side_data,
+                                                        AV_PKT_DATA_DISPLAYMATRIX);
+    matrix = d && d->size >= 9 * sizeof(int32_t) ? d->data : NULL;
+#else
+    size_t bytes = 0;
+    matrix = av_stream_get_side_data(s, AV_PKT_DATA_DISPLAYMATRIX, &bytes);
+    if (bytes < 9 * sizeof(int32_t)) matrix = NULL;
+#endif
+    double degrees = matrix ? -av_display_rotation_get(matrix) : 0; // NaN: the matrix is none of a rotation
+    return isfinite(degrees) ? (int)((lround(degrees / 90) % 4 + 4) % 4) * 90 : 0;
+}
+
 static mn_err read_frames(int fd, const char *name, const media_sink *sink, wire_info *info, int64_t *first_us)
 {
     file f;
@@ -253,6 +274,7 @@ static mn_err read_frames(int fd, const char *name, const media_sink *sink, wire
     }
     info->width = s->codecpar->width;
     info->height = s->codecpar->height;
+    info->rotation = rotation_of(s);
     name_codec(info->video_codec, s->codecpar->codec_id);
     v->sink = sink->times ? sink : NULL;
     MN_TRY_OUT(err, open_codec(&f, stream));
@@ -287,6 +309,9 @@ static mn_err open_resampler(sound *s, const file *f)
     swr_free(&s->swr);
     int rc = swr_alloc_set_opts2(&s->swr, &mono, AV_SAMPLE_FMT_S16, WIRE_RATE, &in->ch_layout, in->format,
                                  in->sample_rate, 0, NULL);
+    // In floats, and with a filter that leaves everything up to 7 kHz alone: the defaults are made for speed.
+    if (rc >= 0) rc = av_opt_set_int(s->swr, "tsf", AV_SAMPLE_FMT_FLTP, 0);
+    if (rc >= 0) rc = av_opt_set_int(s->swr, "filter_size", 128, 0);
     if (rc >= 0) rc = swr_init(s->swr);
     if (rc < 0) return mn_fail(MN_EDATA, "%s: cannot resample its sound: %s", f->name, media_error(rc));
     s->rate = in->sample_rate;
@@ -335,6 +360,15 @@ static mn_err convert(sound *s, const file *f, const uint8_t **in, int n_in, int
     return err;
 }
 
+// The clock of the sound is another one than that of the frames: 0.1 % are 60 ms in a minute. `late`: how many samples
+// the sound is behind its time. The resampler makes up for it in the next half second, and is asked again with each frame.
+static mn_err follow_clock(sound *s, const file *f, int64_t late)
+{
+    if (!s->started || llabs(late) < SLACK || llabs(late) > JUMP) return MN_OK;
+    int rc = swr_set_compensation(s->swr, (int)late, GENTLY);
+    return rc < 0 ? mn_fail(MN_EDATA, "%s: cannot stretch its sound: %s", f->name, media_error(rc)) : MN_OK;
+}
+
 static mn_err take_sound(void *ctx, file *f, int *stop)
 {
     (void)stop;
@@ -350,6 +384,7 @@ static mn_err take_sound(void *ctx, file *f, int *stop)
         if (s->origin_us == AV_NOPTS_VALUE) s->origin_us = t;
         if (!s->started) s->info->audio_offset_us = t - s->origin_us;
         at = av_rescale(t - s->origin_us, WIRE_RATE, 1000000) - swr_get_delay(s->swr, WIRE_RATE);
+        MN_TRY(follow_clock(s, f, at - s->written));
     }
     return convert(s, f, (const uint8_t **)in->extended_data, in->nb_samples, at);
 }

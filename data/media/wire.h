@@ -24,7 +24,8 @@ typedef struct wire_info {
     int64_t audio_offset_us; // first sound - first frame, as the file has it
     int64_t damaged;         // packets that did not decode
     int32_t width, height, fps_num, fps_den;
-    int32_t has_audio, audio_rate, audio_channels, reserved;
+    int32_t has_audio, audio_rate, audio_channels;
+    int32_t rotation; // degrees clockwise that the file wants its pictures turned by; width and height are before that
     char video_codec[16], audio_codec[16];
 } wire_info;
 
