@@ -25,14 +25,16 @@ struct dist_nccl {
     char why[512];
 };
 
-static mn_err fail(dist_nccl *n, mn_err e, const char *what, int result)
+// The library cannot go on, and only this rank knows: the others wait for a sum on their GPUs, where no agreement reaches
+// them. So this rank gives up, which they notice while they wait.
+MN_NORETURN static void give_up(dist_nccl *n, const char *what, int result)
 {
-    if (n->failed == MN_OK) {
-        n->failed = e;
-        snprintf(n->why, sizeof n->why, "rank %d (host %s): NCCL: %s: %s; run again", n->comm->at.rank,
-                 n->comm->at.host, what, n->call->error_string(result));
-    }
-    return mn_fail(n->failed, "%s", n->why);
+    char why[512];
+    snprintf(why, sizeof why, "rank %d (host %s): NCCL: %s: %s; run again", n->comm->at.rank, n->comm->at.host, what,
+             n->call->error_string(result));
+    if (!dist_nccl_abort(n)) mn_warn("NCCL does not come back from its abort; the process ends without it");
+    (void)mn_fail(MN_ERETRY, "%s", why);
+    dist_abort(n->comm, MN_ERETRY);
 }
 
 // Called while this rank waits for its GPU: it may wait for a sum that will never come.
@@ -42,8 +44,8 @@ static mn_err idle(void *ctx)
     int state = NN_NCCL_OK;
     if (n->failed != MN_OK) return mn_fail(n->failed, "%s", n->why);
     int result = n->nccl ? n->call->async_error(n->nccl, &state) : NN_NCCL_OK;
-    if (result != NN_NCCL_OK) return fail(n, MN_ERETRY, "asking for errors", result);
-    if (state != NN_NCCL_OK && state != NN_NCCL_IN_PROGRESS) return fail(n, MN_ERETRY, "a sum over ranks", state);
+    if (result != NN_NCCL_OK) give_up(n, "asking for errors", result);
+    if (state != NN_NCCL_OK && state != NN_NCCL_IN_PROGRESS) give_up(n, "a sum over ranks", state);
     mn_err err = dist__wait(n->comm, &n->wait);
     if (err != MN_OK && n->failed == MN_OK) {
         n->failed = err;
@@ -59,11 +61,12 @@ static mn_err settle(dist_nccl *n, const char *what, int result)
     n->wait = (dist_wait){0};
     while (state == NN_NCCL_IN_PROGRESS) {
         result = n->call->async_error(n->nccl, &state);
-        if (result != NN_NCCL_OK) return fail(n, MN_ERETRY, what, result);
+        if (result != NN_NCCL_OK) give_up(n, what, result);
         if (state == NN_NCCL_IN_PROGRESS) MN_TRY(dist__wait(n->comm, &n->wait));
     }
     n->wait = (dist_wait){0};
-    return state == NN_NCCL_OK ? MN_OK : fail(n, MN_ERETRY, what, state);
+    if (state != NN_NCCL_OK) give_up(n, what, state);
+    return MN_OK;
 }
 
 static mn_err join(dist_nccl *n)
@@ -174,7 +177,7 @@ mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *strea
 {
     if (!n) return MN_OK;
     if (n->failed != MN_OK) return mn_fail(n->failed, "%s", n->why);
-    if (mn_fault("nccl.sum") == 1) return fail(n, MN_ERETRY, "a sum over ranks", 1);
+    if (mn_fault("nccl.sum") == 1) give_up(n, "a sum over ranks", 1);
     dist__entered(n->comm, DIST_OP_GRADIENTS);
     return settle(n, "a sum over ranks", n->call->all_reduce(v, v, (size_t)count, type, NN_NCCL_SUM, n->nccl, stream));
 }

@@ -6,8 +6,9 @@
 //     ... device->wait, nn_mail_take: while they wait, peers and errors are looked at ...
 //     dist_nccl_close(n, err);
 //
-// A peer that is gone, or an error of NCCL, is MN_ERETRY (75) like a lost MPI peer: whoever waits for the GPU gets it,
-// the communicator is aborted, and nothing more may be put there. Sums are made in an order that depends on ranks and
+// A peer that is gone is MN_ERETRY (75), as between CPUs: whoever waits for the GPU gets it, the communicator is aborted,
+// and nothing more may be put there. An error of NCCL itself ends this process with 75 at once (dist_abort), because its
+// peers wait on their GPUs, where no agreement reaches them. Sums are made in an order that depends on ranks and
 // sizes alone, so a run repeats bit for bit on the same GPUs.
 // Threading: the thread of the communicator; dist_nccl_abort from any.
 #ifndef DIST_COMM_NCCL_H

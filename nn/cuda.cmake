@@ -46,7 +46,7 @@ set_target_properties(mien_cuda PROPERTIES PREFIX "" CUDA_STANDARD 20 CUDA_ARCHI
   CUDA_RUNTIME_LIBRARY Static LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
   BUILD_RPATH "${CUDAToolkit_LIBRARY_DIR};${cudnn_dir}" INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR};${cudnn_dir}")
 target_include_directories(mien_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDNN_INCLUDE})
-target_compile_definitions(mien_cuda PRIVATE NN_CUDA_PARTIAL _GNU_SOURCE MIEN_VERSION="${PROJECT_VERSION}")
+target_compile_definitions(mien_cuda PRIVATE _GNU_SOURCE MIEN_VERSION="${PROJECT_VERSION}")
 target_compile_options(mien_cuda PRIVATE $<$<BOOL:${MIEN_WERROR}>:-Werror=all-warnings>
   -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers)
 find_library(NCCL_LIBRARY NAMES nccl libnccl.so.2 HINTS ${CUDAToolkit_LIBRARY_DIR} PATHS ${wheel_lib})

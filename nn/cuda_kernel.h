@@ -184,11 +184,7 @@ mn_err nn_cuda_add_blocks(float *y, const float *part, int64_t blocks, int64_t s
 
 // The table that the module exports: nn_cuda_<op> for every line of nn/ops.def. An op without one fails to link.
 extern "C" {
-#ifdef NN_CUDA_PARTIAL
-#define NN_OP(name) extern const nn_kernels nn_cuda_##name __attribute__((weak));
-#else
 #define NN_OP(name) extern const nn_kernels nn_cuda_##name;
-#endif
 #include "nn/ops.def"
 #undef NN_OP
 }

@@ -308,14 +308,15 @@ static void name_device(cuda_device *v)
 {
     cudaDeviceProp p;
     int runtime = 0;
-    char cublaslt[32];
+    char cublaslt[32], cudnn[32];
     memset(&p, 0, sizeof p);
     (void)cudaRuntimeGetVersion(&runtime);
     (void)cudaGetDeviceProperties(&p, v->index);
     (void)cudaDeviceGetPCIBusId(v->id, sizeof v->id, v->index);
     (void)nn_cuda_gemm_version(cublaslt, sizeof cublaslt);
-    snprintf(v->text, sizeof v->text, "%.127s, CUDA %d.%d, cuBLASLt %s", p.name, runtime / 1000, runtime % 1000 / 10,
-             cublaslt);
+    (void)nn_cuda_conv_version(cudnn, sizeof cudnn);
+    snprintf(v->text, sizeof v->text, "%.99s, CUDA %d.%d, cuBLASLt %s, cuDNN %s", p.name, runtime / 1000,
+             runtime % 1000 / 10, cublaslt, cudnn);
 }
 
 static mn_err open_device(const nn_device **out, int index, const nn_op *const *ops)

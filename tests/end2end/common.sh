@@ -21,11 +21,12 @@ judge() { "$programs/judge" "$@"; }
 differs() { judge "$@"; [ $? = 1 ]; }
 
 # job RANKS RECIPE RUN [key=value or option ...]: trains; everything it says is in $work/out, its exit status is the answer.
+# It computes on $device, where that is not set on the CPU.
 # MIEN_FAULT passes on to every rank. Limits of time only end what hangs: a loaded machine is slow.
 job() {
   ranks=$1 recipe=$2 run=$3
   shift 3
-  set -- "$here/$recipe.yaml" "run=$run" "paths.data=$work/data" "paths.runs=$work/runs" "$@"
+  set -- "$here/$recipe.yaml" "run=$run" "paths.data=$work/data" "paths.runs=$work/runs" "device=${device:-cpu}" "$@"
   if [ "$ranks" = 1 ]; then
     "$mien" train "$@" >"$work/out" 2>&1
   else

@@ -90,13 +90,6 @@ static const nn_kernels *kernels(const nn_device *d, const nn_op *op)
     return k ? k : &host;
 }
 
-const char *gpu_lacks(const unsigned char *seen)
-{
-    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
-        if (seen[i] && !inner->kernels(inner, ops[i])) return ops[i]->name;
-    return NULL;
-}
-
 const nn_device *gpu_open(void)
 {
     if (gpu_is_port()) {

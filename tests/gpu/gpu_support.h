@@ -12,7 +12,5 @@ void gpu_close(const nn_device *d);
 // Copies from the device, waiting for it.
 void gpu_read(const nn_device *d, void *to, const void *from, size_t bytes);
 int gpu_is_port(void);
-// Name of an op, of those marked in seen (order of nn/ops.def), that the module has no kernels for; NULL: none.
-const char *gpu_lacks(const unsigned char *seen);
 
 #endif

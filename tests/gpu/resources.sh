@@ -38,7 +38,7 @@ compile() {
         object=$1/${source#"$root"/}.o
         mkdir -p "$(dirname "$object")"
         if [ -n "$(find "$object.ptxas" -newer "$source" 2> /dev/null)" ]; then continue; fi
-        set -- "$1" -std=c++20 "-I$root" -D_GNU_SOURCE -DNN_CUDA_PARTIAL '-DMIEN_VERSION="0"' -Xptxas=-v
+        set -- "$1" -std=c++20 "-I$root" -D_GNU_SOURCE '-DMIEN_VERSION="0"' -Xptxas=-v
         for arch in 80 90 100; do
             if "$nvcc" --list-gpu-code | grep -qx "sm_$arch"; then set -- "$@" "-gencode=arch=compute_$arch,code=sm_$arch"; fi
         done

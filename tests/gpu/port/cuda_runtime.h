@@ -75,7 +75,12 @@ void cuda_port_launch(dim3 grid, dim3 block, size_t shared_bytes, void *stream, 
                       std::function<void()> kernel);
 void *cuda_port_shared(); // dynamic shared memory of the block, filled with NaN before each block
 #define CUDA_PORT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                               \
-    cuda_port_launch(grid, block, shared_bytes, (void *)(stream), #kernel, [=] { kernel(__VA_ARGS__); })
+    cuda_port_launch(grid, block, shared_bytes, (void *)(stream), #kernel, cuda_port_bind(kernel, __VA_ARGS__))
+// The arguments as they are now, as a launch takes them.
+template <class K, class... A> static inline std::function<void()> cuda_port_bind(K kernel, A... a)
+{
+    return [=] { kernel(a...); };
+}
 
 void __syncthreads();
 void __syncwarp(unsigned mask = ~0u);

@@ -1,7 +1,12 @@
-// Blocks of a kernel as fibers (ucontext). See cuda_runtime.h.
+// Blocks of a kernel as fibers. See cuda_runtime.h.
+//
+// A fiber is entered by ucontext and then switched by longjmp, which makes no system call; under the address sanitizer,
+// which has to be told of every switch, by ucontext alone. A thread that ends without waiting for others leaves its
+// fiber to the next one, so a kernel without barriers runs in one.
 #include <cuda_runtime.h>
 
 #include <math.h>
+#include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <ucontext.h>
@@ -9,11 +14,6 @@
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
-#define ENTER(save, stack) __sanitizer_start_switch_fiber(save, (stack).data(), (stack).size())
-#define ENTERED(save) __sanitizer_finish_switch_fiber(save, NULL, NULL)
-#else
-#define ENTER(save, stack) (void)(save)
-#define ENTERED(save) (void)(save)
 #endif
 
 enum { MAX_THREADS = 1024, STACK_BYTES = 128 * 1024, LANE_BYTES = 16, WARP = 32 };
@@ -21,64 +21,117 @@ enum { MAX_THREADS = 1024, STACK_BYTES = 128 * 1024, LANE_BYTES = 16, WARP = 32 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
 
-// Where a thread stands: how many barriers and warp exchanges it has reached. All must agree when a round ends.
+// Where a thread stands. All of a warp must agree when a round ends.
 enum wait_kind { RUNNING, AT_BARRIER, AT_WARP, DONE };
+
+struct fiber {
+    std::vector<char> stack;
+    ucontext_t context;
+    jmp_buf jump;
+    bool begun = false;
+    void *fake = NULL; // of the sanitizer
+};
 
 static struct block {
     const char *name;
     const std::function<void()> *kernel;
     std::vector<char> shared;
     ucontext_t scheduler;
-    std::vector<ucontext_t> fiber;
-    std::vector<std::vector<char>> stack;
-    std::vector<wait_kind> at;
-    std::vector<void *> fake; // of the sanitizer
+    jmp_buf scheduler_jump;
     void *scheduler_fake;
     const void *scheduler_stack;
     size_t scheduler_size;
-    unsigned current, count;
+    std::vector<fiber *> idle;
+    std::vector<fiber *> of;            // by thread: the fiber that it is in, NULL before it starts and after it ends
+    std::vector<wait_kind> at;          // by thread
+    unsigned current, count, chain_end; // chain_end: threads before it may follow in the same fiber
     char lane[MAX_THREADS][LANE_BYTES];
 } b;
 
-static void leave(wait_kind why)
-{
-    b.at[b.current] = why;
-#if defined(__SANITIZE_ADDRESS__)
-    unsigned me = b.current;
-    __sanitizer_start_switch_fiber(why == DONE ? NULL : &b.fake[me], b.scheduler_stack, b.scheduler_size);
-    swapcontext(&b.fiber[me], &b.scheduler);
-    __sanitizer_finish_switch_fiber(b.fake[me], &b.scheduler_stack, &b.scheduler_size);
-#else
-    swapcontext(&b.fiber[b.current], &b.scheduler);
-#endif
-}
-
-static void thread_main()
-{
-#if defined(__SANITIZE_ADDRESS__)
-    __sanitizer_finish_switch_fiber(NULL, &b.scheduler_stack, &b.scheduler_size);
-#endif
-    (*b.kernel)();
-    leave(DONE);
-}
-
-static void start_thread(unsigned t)
-{
-    getcontext(&b.fiber[t]);
-    b.fiber[t].uc_stack.ss_sp = b.stack[t].data();
-    b.fiber[t].uc_stack.ss_size = b.stack[t].size();
-    b.fiber[t].uc_link = NULL;
-    makecontext(&b.fiber[t], thread_main, 0);
-}
-
-static void resume(unsigned t)
+static void become(unsigned t)
 {
     b.current = t;
     b.at[t] = RUNNING;
     threadIdx = {t % blockDim.x, t / blockDim.x % blockDim.y, t / (blockDim.x * blockDim.y)};
-    ENTER(&b.scheduler_fake, b.stack[t]);
-    swapcontext(&b.scheduler, &b.fiber[t]);
-    ENTERED(b.scheduler_fake);
+}
+
+// From a fiber to the scheduler.
+__attribute__((noinline)) static void leave_fiber(fiber *f)
+{
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&f->fake, b.scheduler_stack, b.scheduler_size);
+    swapcontext(&f->context, &b.scheduler);
+    __sanitizer_finish_switch_fiber(f->fake, &b.scheduler_stack, &b.scheduler_size);
+#else
+    if (_setjmp(f->jump) == 0) _longjmp(b.scheduler_jump, 1);
+#endif
+}
+
+static void fiber_main()
+{
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(NULL, &b.scheduler_stack, &b.scheduler_size);
+#endif
+    for (;;) {
+        (*b.kernel)();
+        unsigned t = b.current;
+        fiber *f = b.of[t];
+        b.at[t] = DONE;
+        b.of[t] = NULL;
+        if (t + 1 < b.chain_end && b.at[t + 1] == RUNNING && !b.of[t + 1]) {
+            b.of[t + 1] = f;
+            become(t + 1);
+            continue;
+        }
+        b.idle.push_back(f);
+        leave_fiber(f);
+    }
+}
+
+static fiber *idle_fiber()
+{
+    if (!b.idle.empty()) {
+        fiber *f = b.idle.back();
+        b.idle.pop_back();
+        return f;
+    }
+    fiber *f = new fiber;
+    f->stack.resize(STACK_BYTES);
+    getcontext(&f->context);
+    f->context.uc_stack.ss_sp = f->stack.data();
+    f->context.uc_stack.ss_size = f->stack.size();
+    f->context.uc_link = NULL;
+    makecontext(&f->context, fiber_main, 0);
+    return f;
+}
+
+#if !defined(__SANITIZE_ADDRESS__)
+static void enter(fiber *f)
+{
+    if (f->begun) _longjmp(f->jump, 1);
+    f->begun = true;
+    setcontext(&f->context);
+}
+#endif
+
+static void resume(unsigned t)
+{
+    if (!b.of[t]) b.of[t] = idle_fiber();
+    become(t);
+    fiber *f = b.of[t];
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&b.scheduler_fake, f->stack.data(), f->stack.size());
+    swapcontext(&b.scheduler, &f->context);
+    __sanitizer_finish_switch_fiber(b.scheduler_fake, NULL, NULL);
+#else
+    if (_setjmp(b.scheduler_jump) == 0) enter(f);
+#endif
+}
+
+static void leave(wait_kind why)
+{
+    b.at[b.current] = why;
+    leave_fiber(b.of[b.current]);
 }
 
 static void diverged(const char *what, unsigned t)
@@ -91,6 +144,7 @@ static void diverged(const char *what, unsigned t)
 // Runs the warp until all its threads wait at a barrier or are done. Returns whether any is left.
 static bool run_warp(unsigned first, unsigned end)
 {
+    b.chain_end = end;
     for (;;) {
         unsigned waiting = 0, barrier = 0, done = 0, last_done = 0;
         for (unsigned t = first; t < end; t++)
@@ -111,10 +165,8 @@ static bool run_warp(unsigned first, unsigned end)
 
 static void run_block()
 {
-    for (unsigned t = 0; t < b.count; t++) {
-        start_thread(t);
-        b.at[t] = RUNNING;
-    }
+    b.at.assign(b.count, RUNNING);
+    b.of.assign(b.count, NULL);
     // Bytes that are never zero by luck: NaN as float, bf16 and double.
     if (!b.shared.empty()) memset(b.shared.data(), 0xff, b.shared.size());
     for (bool left = true; left;) {
@@ -142,11 +194,6 @@ static void run_kernel(dim3 grid, dim3 block, size_t shared_bytes, const char *n
         abort();
     }
     b.shared.assign(shared_bytes, 0);
-    while (b.stack.size() < b.count)
-        b.stack.push_back(std::vector<char>(STACK_BYTES));
-    b.fiber.resize(b.count);
-    b.at.assign(b.count, RUNNING);
-    b.fake.assign(b.count, NULL);
     for (unsigned z = 0; z < grid.z; z++)
         for (unsigned y = 0; y < grid.y; y++)
             for (unsigned x = 0; x < grid.x; x++) {
