@@ -2,6 +2,7 @@
 
 #include "data/features_file.h"
 #include "data/file.h"
+#include "data/half.h"
 #include "data/video_name.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
@@ -253,7 +254,18 @@ mn_err data_features_track(const data_features *f, int64_t i, data_track *out)
     return MN_OK;
 }
 
-void data_track_at(const data_track *t, int64_t t_us, float *y)
+void data_track_rows(const data_track *t, int64_t first, int64_t n, float *x)
+{
+    int64_t at = first * t->dim, count = n * t->dim;
+    if (t->store == DATA_FP16)
+        data_from_f16(t->half + at, count, x);
+    else if (t->store == DATA_BF16)
+        data_from_bf16(t->half + at, count, x);
+    else
+        memcpy(x, t->x + at, (size_t)count * sizeof(*x));
+}
+
+void data_track_at(const data_track *t, int64_t t_us, float *y, float *scratch)
 {
     int64_t low = 0, high = t->frames - 1; // t_us[low] <= t_us < t_us[high] where the ends allow it
     if (t_us <= t->t_us[low]) high = low;
@@ -265,9 +277,11 @@ void data_track_at(const data_track *t, int64_t t_us, float *y)
         else
             high = middle;
     }
-    const float *a = t->x + low * t->dim, *b = t->x + high * t->dim;
     double span = (double)(t->t_us[high] - t->t_us[low]);
     float w = span > 0 ? (float)((double)(t_us - t->t_us[low]) / span) : 0;
+    data_track_rows(t, low, 1, y);
+    if (w == 0) return;
+    data_track_rows(t, high, 1, scratch);
     for (int64_t i = 0; i < t->dim; i++)
-        y[i] = w == 0 ? a[i] : a[i] + w * (b[i] - a[i]);
+        y[i] += w * (scratch[i] - y[i]);
 }

@@ -1,5 +1,6 @@
 #include "data/features_file.h"
 
+#include "data/half.h"
 #include "data/shard_h5.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
@@ -11,7 +12,17 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { EXPANSION = 1100 }; // what deflate can make of a byte
+enum { EXPANSION = 1100, PIECE = 4096 }; // what deflate can make of a byte; floats looked at together
+
+const char *const data__store_names[] = {"f32", "f16", "bf16"};
+
+// Values [at, at + n) of a track, counted over its rows, at most PIECE of them in `space`.
+static const float *piece(const data_track *t, int64_t at, int64_t n, float *space)
+{
+    if (t->x) return t->x + at;
+    (t->store == DATA_FP16 ? data_from_f16 : data_from_bf16)(t->half + at, n, space);
+    return space;
+}
 
 int data__feature_name_ok(const char *video)
 {
@@ -25,10 +36,15 @@ mn_err data__feature_track_check(const data_track *t, const char *path)
         if (t->t_us[i] <= t->t_us[i - 1])
             return mn_fail(MN_EDATA, "%s: video %s: the times do not increase at frame %lld", path, t->video,
                            (long long)i);
-    for (int64_t i = 0; i < t->frames * t->dim; i++)
-        if (!isfinite(t->x[i]))
-            return mn_fail(MN_EDATA, "%s: video %s: value %lld of frame %lld is not a finite number", path, t->video,
-                           (long long)(i % t->dim), (long long)(i / t->dim));
+    float space[PIECE];
+    for (int64_t at = 0, n; at < t->frames * t->dim; at += n) {
+        n = t->frames * t->dim - at < PIECE ? t->frames * t->dim - at : PIECE;
+        const float *x = piece(t, at, n, space);
+        for (int64_t i = 0; i < n; i++)
+            if (!isfinite(x[i]))
+                return mn_fail(MN_EDATA, "%s: video %s: value %lld of frame %lld is not a finite number", path,
+                               t->video, (long long)((at + i) % t->dim), (long long)((at + i) / t->dim));
+    }
     return MN_OK;
 }
 
@@ -40,7 +56,11 @@ mn_err data__feature_track_digest(const data_track *t, char text[DATA__DIGEST_TE
     (void)XXH3_128bits_update(h, t->video, strlen(t->video) + 1);
     (void)XXH3_128bits_update(h, extent, sizeof(extent));
     (void)XXH3_128bits_update(h, t->t_us, (size_t)t->frames * sizeof(*t->t_us));
-    (void)XXH3_128bits_update(h, t->x, (size_t)t->frames * (size_t)t->dim * sizeof(*t->x));
+    float space[PIECE];
+    for (int64_t at = 0, n; at < t->frames * t->dim; at += n) {
+        n = t->frames * t->dim - at < PIECE ? t->frames * t->dim - at : PIECE;
+        (void)XXH3_128bits_update(h, piece(t, at, n, space), (size_t)n * sizeof(float));
+    }
     data__digest_text(XXH3_128bits_digest(h), text);
     (void)XXH3_freeState(h);
     return MN_OK;
@@ -51,10 +71,22 @@ mn_err data__feature_track_digest(const data_track *t, char text[DATA__DIGEST_TE
 typedef struct source { // a dataset of any number type and storage
     hid_t id;
     int64_t extent[2];
-    int plain_f32;
+    int plain; // it can be used where it lies, as `store`
+    data_store store;
     size_t element;  // bytes of a number
-    uint64_t offset; // when plain_f32
+    uint64_t offset; // when plain
 } source;
+
+static int find_store(hid_t type, data_store *store)
+{
+    static const data__type types[] = {DATA__F32, DATA__F16, DATA__BF16}; // order of data_store
+    for (int i = 0; i < 3; i++)
+        if (data__h5_is(type, types[i])) {
+            *store = (data_store)i;
+            return 1;
+        }
+    return 0;
+}
 
 static mn_err open_source(source *s, hid_t file, const char *path, const char *name, int dims, H5T_class_t kind)
 {
@@ -66,10 +98,10 @@ static mn_err open_source(source *s, hid_t file, const char *path, const char *n
     int ok = space >= 0 && type >= 0 && create >= 0 && H5Sget_simple_extent_ndims(space) == dims &&
              H5Sget_simple_extent_dims(space, extent, NULL) == dims && extent[0] < INT32_MAX && extent[1] < INT32_MAX &&
              H5Tget_class(type) == kind && H5Pget_external_count(create) == 0;
-    s->plain_f32 = ok && H5Tequal(type, H5T_IEEE_F32LE) > 0 && H5Pget_layout(create) == H5D_CONTIGUOUS;
+    s->plain = ok && H5Pget_layout(create) == H5D_CONTIGUOUS && find_store(type, &s->store);
     s->element = ok ? H5Tget_size(type) : 0;
-    haddr_t at = s->plain_f32 ? H5Dget_offset(s->id) : HADDR_UNDEF;
-    if (at == HADDR_UNDEF || at % sizeof(float) != 0) s->plain_f32 = 0;
+    haddr_t at = s->plain ? H5Dget_offset(s->id) : HADDR_UNDEF;
+    if (at == HADDR_UNDEF || at % s->element != 0) s->plain = 0;
     s->offset = at;
     s->extent[0] = (int64_t)extent[0];
     s->extent[1] = (int64_t)extent[1];
@@ -99,9 +131,13 @@ static mn_err read_source(const source *s, hid_t type, size_t element, const dat
     return MN_OK;
 }
 
-static void note_dtype(data__feature_file *f, size_t element)
+static void note_dtype(data__feature_file *f, const source *x)
 {
-    const char *dtype = element == 2 ? "f16" : element == 4 ? "f32" : element == 8 ? "f64" : "float";
+    const char *dtype = x->plain          ? data__store_names[x->store]
+                        : x->element == 2 ? "f16"
+                        : x->element == 4 ? "f32"
+                        : x->element == 8 ? "f64"
+                                          : "float";
     if (f->dtype && strcmp(f->dtype, dtype) != 0) dtype = "mixed";
     f->dtype = dtype;
 }
@@ -112,9 +148,14 @@ static mn_err read_values(data__feature_file *f, const source *x, const char *na
     size_t bytes;
     t->frames = x->extent[0];
     t->dim = x->extent[1];
-    MN_TRY(mn_mul_size((size_t)t->frames * (size_t)t->dim, sizeof(float), &bytes));
-    if (x->plain_f32 && bytes <= f->map_bytes && x->offset <= f->map_bytes - bytes) {
-        t->x = (const float *)(const void *)((const char *)f->map + x->offset);
+    MN_TRY(mn_mul_size((size_t)t->frames * (size_t)t->dim, x->element, &bytes));
+    if (x->plain && bytes <= f->map_bytes && x->offset <= f->map_bytes - bytes) {
+        const void *at = (const char *)f->map + x->offset;
+        t->store = x->store;
+        if (t->store == DATA_FP32)
+            t->x = at;
+        else
+            t->half = at;
         return MN_OK;
     }
     MN_TRY(read_source(x, H5T_NATIVE_FLOAT, sizeof(float), f, name, (void **)&f->owned[i]));
@@ -129,7 +170,7 @@ static mn_err read_track(data__feature_file *f, hid_t file, char *video, int64_t
     mn_err err = MN_OK;
     f->tracks[i].video = video;
     MN_TRY_OUT(err, open_source(&x, file, f->path, name, 2, H5T_FLOAT));
-    note_dtype(f, x.element);
+    note_dtype(f, &x);
     err = read_values(f, &x, name, i);
     (void)H5Dclose(x.id);
     if (err != MN_OK) goto out;

@@ -26,7 +26,8 @@ _Static_assert(sizeof(record) == 40, "the record's head is written as it is");
 
 static void make_head(const data_feature_source *source, unsigned char head[HEAD])
 {
-    char *text = mn_sprintf("%s\n%s", source->weights_digest, source->model);
+    static const char *const stores[] = {"", "\nf16", "\nbf16"}; // the values are rounded to it
+    char *text = mn_sprintf("%s\n%s%s", source->weights_digest, source->model, stores[source->store]);
     XXH128_canonical_t c;
     XXH128_canonicalFromHash(&c, XXH3_128bits(text, strlen(text)));
     memcpy(head, magic, sizeof(magic));
@@ -92,9 +93,10 @@ static mn_err read_records(data__journal *j, const data_feature_source *source)
     if (st.st_size < HEAD) return MN_OK;
     MN_TRY(data_file_pread(j->fd, j->path, head, HEAD, 0));
     if (memcmp(head, want, HEAD) != 0)
-        return mn_fail(
-            MN_ECREATE,
-            "%s: holds features of other weights, or of another program: choose another folder, or remove it", j->path);
+        return mn_fail(MN_ECREATE,
+                       "%s: holds features of other weights or precision, or of another program: choose another "
+                       "folder, or remove it",
+                       j->path);
     XXH3_state_t *h = XXH3_createState();
     if (!h) return mn_fail(MN_EMEM, "%s: no memory for a digest", j->path);
     mn_err err = MN_OK;

@@ -3,6 +3,7 @@
 #include "data/features_file.h"
 #include "data/features_journal.h"
 #include "data/file.h"
+#include "data/half.h"
 #include "data/shard_h5.h"
 #include "nn/base/clock.h"
 #include "nn/base/fault.h"
@@ -31,7 +32,14 @@ static int by_text(const void *a, const void *b)
 
 static mn_err check_source(const data__feature_file *f, const char *dir, const data_feature_source *s)
 {
-    if (strcmp(f->weights, s->weights_digest) == 0 && strcmp(f->model, s->model) == 0) return MN_OK;
+    const char *store = data__store_names[s->store];
+    if (strcmp(f->weights, s->weights_digest) == 0 && strcmp(f->model, s->model) == 0) {
+        if (!f->dtype || strcmp(f->dtype, store) == 0) return MN_OK;
+        return mn_fail(MN_ECREATE,
+                       "%s: %s holds these features as %s, not as %s: choose another folder, or set "
+                       "features.store",
+                       dir, f->path, f->dtype, store);
+    }
     return mn_fail(
         MN_ECREATE,
         "%s: %s holds features of %s with weights %.12s, not of %s with weights %.12s: choose another folder, "
@@ -112,8 +120,8 @@ static data_feature_writer *make(const char *dir, const char *part, const data_f
     w->run = mn_strdup(source->run ? source->run : "");
     w->weights = mn_strdup(source->weights_digest ? source->weights_digest : "");
     w->model = mn_strdup(source->model ? source->model : "");
-    w->source =
-        (data_feature_source){.run = w->run, .weights_digest = w->weights, .model = w->model, .step = source->step};
+    w->source = (data_feature_source){
+        .run = w->run, .weights_digest = w->weights, .model = w->model, .step = source->step, .store = source->store};
     w->journal.fd = -1;
     return w;
 }
@@ -150,20 +158,59 @@ int data_feature_writer_has(const data_feature_writer *w, const char *video)
     return w->n_before && bsearch(&video, w->before, (size_t)w->n_before, sizeof(*w->before), by_text) != NULL;
 }
 
+static void to_half(data_store store, const float *x, int64_t n, uint16_t *half)
+{
+    (store == DATA_FP16 ? data_to_f16 : data_to_bf16)(x, n, half);
+}
+
+// The journal is of floats that 16 bits hold exactly, so that what is checked and digested there is what is stored.
+static mn_err add_rounded(data_feature_writer *w, const data_track *t)
+{
+    int64_t count = t->frames * t->dim;
+    uint16_t *half = mn_calloc((size_t)count, sizeof(*half));
+    float *x = mn_calloc((size_t)count, sizeof(*x));
+    data_track rounded = *t;
+    to_half(w->source.store, t->x, count, half);
+    (w->source.store == DATA_FP16 ? data_from_f16 : data_from_bf16)(half, count, x);
+    rounded.x = x;
+    mn_err err = MN_OK;
+    if (data__feature_track_check(&rounded, w->path) != MN_OK)
+        err =
+            mn_fail(MN_EDATA, "%s: video %s has values that %s does not hold (f16 ends at 65504): features.store=fp32",
+                    w->path, t->video, data__store_names[w->source.store]);
+    if (err == MN_OK) err = data__journal_add(&w->journal, &rounded);
+    free(half);
+    free(x);
+    return err;
+}
+
 mn_err data_feature_writer_add(data_feature_writer *w, const data_track *t)
 {
     if (!data__feature_name_ok(t->video))
         return mn_fail(MN_EDATA, "'%s' cannot be the name of a video in a feature file", t->video);
     MN_TRY(data__feature_track_check(t, w->path));
-    return data__journal_add(&w->journal, t);
+    return w->source.store == DATA_FP32 ? data__journal_add(&w->journal, t) : add_rounded(w, t);
 }
 
 // Assembling a part
 
-static mn_err put_track(hid_t file, const char *path, const data_track *t)
+// A track of floats as `store`; one that is stored so already as it is.
+static mn_err put_values(hid_t file, const char *path, const char *name, const data_track *t, data_store store)
+{
+    data__type type = store == DATA_FP16 ? DATA__F16 : DATA__BF16;
+    if (store == DATA_FP32) return data__h5_write(file, path, name, DATA__F32, t->frames, t->dim, t->x);
+    if (t->half) return data__h5_write(file, path, name, type, t->frames, t->dim, t->half);
+    uint16_t *half = mn_calloc((size_t)(t->frames * t->dim), sizeof(*half));
+    to_half(store, t->x, t->frames * t->dim, half);
+    mn_err err = data__h5_write(file, path, name, type, t->frames, t->dim, half);
+    free(half);
+    return err;
+}
+
+static mn_err put_track(hid_t file, const char *path, const data_track *t, data_store store)
 {
     char *x = mn_sprintf("%s/x", t->video), *times = mn_sprintf("%s/t_us", t->video);
-    mn_err err = data__h5_write(file, path, x, DATA__F32, t->frames, t->dim, t->x);
+    mn_err err = put_values(file, path, x, t, store);
     if (err == MN_OK) err = data__h5_write(file, path, times, DATA__I64, t->frames, 0, t->t_us);
     free(times);
     free(x);
@@ -173,11 +220,11 @@ static mn_err put_track(hid_t file, const char *path, const data_track *t)
 static mn_err put_tracks(data_feature_writer *w, hid_t file, const char *path, const data__feature_file *old)
 {
     for (int64_t i = 0; i < old->n; i++)
-        MN_TRY(put_track(file, path, &old->tracks[i]));
+        MN_TRY(put_track(file, path, &old->tracks[i], w->source.store));
     for (int64_t i = 0; i < w->journal.n; i++) {
         data_track t;
         MN_TRY(data__journal_track(&w->journal, i, &t));
-        mn_err err = put_track(file, path, &t);
+        mn_err err = put_track(file, path, &t, w->source.store);
         free((void *)(uintptr_t)t.t_us);
         MN_TRY(err);
     }
@@ -343,10 +390,11 @@ static mn_err write_manifest(const data_feature_writer *w, const listing *l)
 {
     char utc[32];
     size_t size;
-    json_t *root = json_pack("{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:O, s:o}", "format", DATA__FEATURES_FORMAT,
-                             "format_version", 1, "model", w->model, "weights_digest", w->weights, "run", w->run,
-                             "step", (json_int_t)w->source.step, "dim", (json_int_t)l->dim, "created_utc",
-                             mn_utc_text(utc, sizeof(utc)), "parts", l->parts, "videos", sorted(l->videos));
+    json_t *root =
+        json_pack("{s:s, s:i, s:s, s:s, s:s, s:I, s:I, s:s, s:s, s:O, s:o}", "format", DATA__FEATURES_FORMAT,
+                  "format_version", 1, "model", w->model, "weights_digest", w->weights, "run", w->run, "step",
+                  (json_int_t)w->source.step, "dim", (json_int_t)l->dim, "dtype", data__store_names[w->source.store],
+                  "created_utc", mn_utc_text(utc, sizeof(utc)), "parts", l->parts, "videos", sorted(l->videos));
     if (!root) return mn_fail(MN_EINTERNAL, "%s: the names of run or model are not UTF-8", w->dir);
     char *text = data__signed_json(root, &size), *path = mn_sprintf("%s/" DATA__MANIFEST, w->dir);
     mn_err err = mn_file_replace(path, text, size);

@@ -29,7 +29,7 @@ static void quiet(void)
 
 size_t data__type_size(data__type t)
 {
-    static const size_t size[] = {1, 1, 2, 4, 4, 8, 8, 4};
+    static const size_t size[] = {1, 1, 2, 4, 4, 8, 8, 4, 2, 2};
     return size[t];
 }
 
@@ -52,8 +52,32 @@ static hid_t type_id(data__type t)
         return H5T_STD_I64LE;
     case DATA__F32:
         return H5T_IEEE_F32LE;
+    case DATA__F16:
+    case DATA__BF16:
+        break;
     }
     return H5I_INVALID_HID;
+}
+
+// A type of its own, to be closed. HDF5 has no name for floats of 16 bits before 1.14.4: sign, exponent, fraction, bias.
+static hid_t open_type(data__type t)
+{
+    int f16 = t == DATA__F16;
+    if (!f16 && t != DATA__BF16) return H5Tcopy(type_id(t));
+    hid_t type = H5Tcopy(H5T_IEEE_F32LE);
+    if (type >= 0 && H5Tset_fields(type, 15, f16 ? 10 : 7, f16 ? 5 : 8, 0, f16 ? 10 : 7) >= 0 &&
+        H5Tset_size(type, 2) >= 0 && H5Tset_ebias(type, f16 ? 15 : 127) >= 0)
+        return type;
+    if (type >= 0) (void)H5Tclose(type);
+    return H5I_INVALID_HID;
+}
+
+int data__h5_is(hid_t type, data__type t)
+{
+    hid_t want = open_type(t);
+    int is = want >= 0 && H5Tequal(type, want) > 0;
+    if (want >= 0) (void)H5Tclose(want);
+    return is;
 }
 
 static herr_t first_cause(unsigned n, const H5E_error2_t *e, void *text)
@@ -244,10 +268,11 @@ mn_err data__h5_write(hid_t at, const char *path, const char *name, data__type t
                       const void *values)
 {
     hsize_t extent[2] = {(hsize_t)rows, (hsize_t)width};
-    hid_t d = create_dataset(at, name, type_id(type), width == 0 ? 1 : 2, extent);
-    int ok = d >= 0 && (rows == 0 || H5Dwrite(d, type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
+    hid_t stored = open_type(type), d = create_dataset(at, name, stored, width == 0 ? 1 : 2, extent);
+    int ok = d >= 0 && (rows == 0 || H5Dwrite(d, stored, H5S_ALL, H5S_ALL, H5P_DEFAULT, values) >= 0);
     mn_err err = ok ? MN_OK : data__h5_fail(MN_EIO, path, "writing a dataset failed");
     if (d >= 0 && H5Dclose(d) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "writing a dataset failed");
+    if (stored >= 0) (void)H5Tclose(stored);
     return err;
 }
 

@@ -22,7 +22,9 @@ typedef enum data__type {
     DATA__I32,
     DATA__U64,
     DATA__I64,
-    DATA__F32
+    DATA__F32,
+    DATA__F16, // 16-bit floats: for data__h5_write and data__h5_is only
+    DATA__BF16
 } data__type;
 size_t data__type_size(data__type t);
 
@@ -39,6 +41,7 @@ MN_MUST_CHECK mn_err data__h5_put_int(hid_t at, const char *path, const char *na
 // A missing or too long text is MN_EDATA.
 MN_MUST_CHECK mn_err data__h5_get_text(hid_t at, const char *path, const char *name, char *text, size_t size);
 MN_MUST_CHECK mn_err data__h5_get_int(hid_t at, const char *path, const char *name, int64_t *value);
+int data__h5_is(hid_t type, data__type t);
 int data__h5_has_attribute(hid_t at, const char *name);
 int data__h5_has(hid_t at, const char *name); // link, groups on the way included: "label/expr"
 

@@ -271,7 +271,7 @@ static mn_err open_scratch(data_set *s, void **out)
 {
     const windows *w = (const windows *)s;
     int64_t a = data_features_dim(w->stream[0].features), b = data_features_dim(w->stream[1].features);
-    *out = mn_calloc((size_t)(a > b ? a : b) + 1, sizeof(float)); // one vector of the wider stream
+    *out = mn_calloc((size_t)(a > b ? a : b) * 2 + 1, sizeof(float)); // two vectors of the wider stream
     return MN_OK;
 }
 
@@ -317,7 +317,7 @@ static void put_vector(float *vector, int64_t dim, float *out, int64_t width)
 }
 
 // The frame's own features, or where it has none (no face) those nearest in time.
-static const float *nearest(const data_track *t, int64_t t_us)
+static int64_t nearest(const data_track *t, int64_t t_us)
 {
     int64_t low = 0, high = t->frames - 1;
     while (high - low > 1) {
@@ -327,7 +327,7 @@ static const float *nearest(const data_track *t, int64_t t_us)
         else
             high = middle;
     }
-    return t->x + (t_us - t->t_us[low] <= t->t_us[high] - t_us ? low : high) * t->dim;
+    return t_us - t->t_us[low] <= t->t_us[high] - t_us ? low : high;
 }
 
 static void read_vector(const windows *w, const video *v, int k, int64_t t_us, float *vector, float *out)
@@ -338,9 +338,9 @@ static void read_vector(const windows *w, const video *v, int k, int64_t t_us, f
         return;
     }
     if (w->stream[k].is_sound)
-        data_track_at(t, t_us, vector);
+        data_track_at(t, t_us, vector, vector + t->dim);
     else
-        memcpy(vector, nearest(t, t_us), (size_t)t->dim * sizeof *vector);
+        data_track_rows(t, nearest(t, t_us), 1, vector);
     put_vector(vector, t->dim, out, w->cfg.width);
 }
 

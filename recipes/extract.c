@@ -257,8 +257,11 @@ static mn_err extract(mien_job *j, const extract_arguments *a)
     MN_TRY_OUT(err, dist_agree(j->comm, find_source(j, a, model, &file)));
     j->features_only = j->alone = 1;
     e->job = j;
-    data_feature_source from = {
-        .run = file.run, .weights_digest = file.digest, .model = model, .step = file.step < 0 ? 0 : file.step};
+    data_feature_source from = {.run = file.run,
+                                .weights_digest = file.digest,
+                                .model = model,
+                                .step = file.step < 0 ? 0 : file.step,
+                                .store = (data_store)j->common.feature_store};
     err = extract_to(e, a, dir, &from);
     if (err != MN_OK && dist_rank(j->comm) == 0) (void)rmdir(dir); // only if nothing was written: it is then empty
 out:

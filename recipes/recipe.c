@@ -33,6 +33,7 @@ static const char *const precisions[] = {"fp32", "bf16", NULL};
 static const char *const devices[] = {"auto", "cpu", "cuda", NULL};
 static const char *const invalids[] = {"frame", "column", NULL};
 static const char *const schedules[] = {"constant", "cosine", "multistep", NULL};
+static const char *const stores[] = {"fp32", "fp16", "bf16", NULL}; // order of data_store
 static const char *const selects[] = {"best", "last", NULL};
 static const char *const scores[] = {"task", "expr_f1", "au_f1", "ccc_mean", "loss", NULL}; // order of MIEN_SELECT_*
 static const char *const samplings[] = {"none", "expression", "video", "identity", NULL};   // order of MIEN_SAMPLING_*
@@ -105,6 +106,7 @@ const mn_option mien_common_options[] = {
     MN_OPT_INT(C, eval_stride, "eval.stride", "1", 1, 1000, MN_FREE, "score every n-th frame"),
     MN_OPT_STRING(C, eval_split, "eval.split", "validation", MN_FREE,
                   "split of the first of data that is scored; empty: none"),
+    MN_OPT_ENUM(C, feature_store, "features.store", "fp32", stores, MN_FREE, "what mien extract writes"),
     MN_OPT_STRING(C, init_from, "init.from", "", 0, "run, checkpoint or .safetensors file to start from"),
     MN_OPT_ENUM(C, init_select, "init.select", "best", selects, 0, "which checkpoint of that run"),
     MN_OPT_ENUM(C, zero_division, "metric.zero_division", "0", zero_divisions, MN_FREE,

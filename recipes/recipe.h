@@ -47,6 +47,7 @@ typedef struct mien_common {
     int select;
     int64_t eval_every, eval_batch, eval_stride;
     const char *eval_split;
+    int feature_store;
     const char *init_from;
     int init_select;
     int zero_division;

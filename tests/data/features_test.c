@@ -1,7 +1,9 @@
 // Feature folders: what is written is read, a killed writer goes on, features of other programs open, damage is found.
 #include "data/features.h"
+#include "data/half.h"
 #include "data/verify.h"
 #include "nn/base/fault.h"
+#include "nn/base/mem.h"
 #include "shard_support.h"
 
 #include <criterion/criterion.h>
@@ -75,7 +77,7 @@ Test(features, parts_are_one_folder)
 
 Test(features, interpolation_is_linear_and_clamped)
 {
-    float x[] = {0, 10, 1, 20, 5, 0}, y[2];
+    float x[] = {0, 10, 1, 20, 5, 0}, y[2], scratch[2];
     int64_t t[] = {100, 200, 600};
     data_track track = {.video = "v", .frames = 3, .dim = 2, .x = x, .t_us = t};
     static const struct {
@@ -84,12 +86,12 @@ Test(features, interpolation_is_linear_and_clamped)
     } row[] = {{0, {0, 10}},   {100, {0, 10}}, {150, {0.5f, 15}}, {200, {1, 20}},
                {300, {2, 15}}, {600, {5, 0}},  {9999, {5, 0}}};
     for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
-        data_track_at(&track, row[i].t, y);
+        data_track_at(&track, row[i].t, y, scratch);
         cr_assert(fabsf(y[0] - row[i].y[0]) < 1e-6f && fabsf(y[1] - row[i].y[1]) < 1e-5f, "t %lld",
                   (long long)row[i].t);
     }
     track.frames = 1;
-    data_track_at(&track, 100, y);
+    data_track_at(&track, 100, y, scratch);
     cr_assert(y[0] == 0 && y[1] == 10);
 }
 
@@ -260,6 +262,66 @@ Test(features, those_of_other_programs_open)
     cr_assert(data_features_open(&f, dir) == MN_EDATA && strstr(mn_errmsg(), "empty/x"));
     cr_assert(!verified(dir));
     support_remove(dir);
+}
+
+// Values that 16 bits round, through a kill, into a file and back; what has been written in another precision stays alone.
+Test(features, sixteen_bits)
+{
+    static const data_store stores[] = {DATA_FP16, DATA_BF16};
+    static const char *const names[] = {"f16", "bf16"};
+    enum { ROWS = 700 };
+    float *x = mn_calloc(ROWS * DIM, sizeof *x), *y = mn_calloc(ROWS * DIM, sizeof *y),
+          *want = mn_calloc(ROWS * DIM, sizeof *x);
+    uint16_t *half = mn_calloc(ROWS * DIM, sizeof *half);
+    int64_t t_us[ROWS];
+    for (int64_t i = 0; i < ROWS * DIM; i++)
+        x[i] = (float)(sin((double)i) * pow(10, (double)(i % 9) - 5));
+    for (int i = 0; i < ROWS; i++)
+        t_us[i] = i * 20000;
+    for (int k = 0; k < 2; k++) {
+        char *dir = support_folder();
+        data_feature_source from = source, other = source;
+        data_feature_writer *w;
+        data_features *f;
+        data_track t, add_one = {.video = "a", .frames = ROWS, .dim = DIM, .x = x, .t_us = t_us};
+        from.store = stores[k];
+        (k ? data_to_bf16 : data_to_f16)(x, ROWS * DIM, half);
+        (k ? data_from_bf16 : data_from_f16)(half, ROWS * DIM, want);
+        must(data_feature_writer_open(&w, dir, 0, &from));
+        must(data_feature_writer_add(w, &add_one));
+        must(data_feature_writer_close(w));
+        must(data_feature_writer_open(&w, dir, 0, &from)); // the part is opened again and grows
+        add_one.video = "b";
+        must(data_feature_writer_add(w, &add_one));
+        x[5] = 65520; // the first number that becomes infinity in f16
+        add_one.video = "c";
+        mn_err err = data_feature_writer_add(w, &add_one);
+        cr_assert(k == 0 ? err == MN_EDATA && strstr(mn_errmsg(), "65504") : err == MN_OK, "%s", mn_errmsg());
+        x[5] = (float)sin(5);
+        must(data_feature_writer_close(w));
+        must(data_features_finish(dir, &from));
+        cr_assert_eq(data_feature_writer_open(&w, dir, 1, &other), MN_ECREATE);
+        cr_assert_not_null(strstr(mn_errmsg(), names[k]), "%s", mn_errmsg());
+        must(data_features_open(&f, dir));
+        cr_assert_str_eq(data_features_dtype(f), names[k]);
+        for (int v = 0; v < 2; v++) {
+            must(data_features_track(f, v, &t));
+            cr_assert(t.x == NULL && t.half != NULL && t.store == stores[k]); // where it lies in the file
+            data_track_rows(&t, 0, ROWS, y);
+            cr_assert(memcmp(y, want, ROWS * DIM * sizeof *y) == 0);
+            data_track_rows(&t, 13, 2, y);
+            cr_assert(memcmp(y, want + 13 * DIM, 2 * DIM * sizeof *y) == 0);
+            data_track_at(&t, 30000, y, y + DIM);
+            cr_assert_float_eq(y[0], want[DIM] + 0.5f * (want[2 * DIM] - want[DIM]), 1e-6f);
+        }
+        data_features_close(f);
+        cr_assert(verified(dir));
+        support_remove(dir);
+    }
+    free(x);
+    free(y);
+    free(want);
+    free(half);
 }
 
 Test(features, damage_is_found)

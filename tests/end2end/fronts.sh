@@ -31,6 +31,11 @@ tells "holds features of"
 ends 78 front 1 bad sound.high=125
 tells "sound.front"
 ends 64 front 1 bad --weights run
+ends 0 front 2 half features.store=fp16
+ends 0 "$mien" data verify "$work/half"
+grep -q '"dtype": "f16"' "$work/half/manifest.json" || wrong "the manifest does not say f16"
+ends 73 front 1 half features.store=bf16
+tells "as f16"
 ends 0 front 1 mfcc sound.front=mfcc sound.window_ms=25 sound.hop_ms=40
 ends 0 front 1 patches sound.patch=96 sound.patch_hop_ms=40
 ends 78 "$mien" train "$here/../../recipes/sound/mfcc.yaml" "paths.data=$work/data" "data=[{set: faces}]" \
