@@ -1,7 +1,8 @@
 #!/bin/sh
 # The main job on generated corpora with 2 ranks, from files as datasets come to a challenge submission; called by
 # `sh bootstrap.sh demo [--quick]`. Everything it makes is under build/demo; a repeat continues where it was. --quick:
-# the same path in about a minute on fewer samples, to see that it runs; its scores mean nothing.
+# the same path in about a minute on fewer samples, to see that it runs; its scores mean nothing. On GPUs, one rank each:
+# MIEN_DEVICE=cuda MIEN_RANKS=1.
 set -eu
 cd "$(dirname "$0")/.."
 quick=
@@ -15,9 +16,10 @@ mkdir -p "$raw" "$shards" "$runs" "$out" "$home/done" "$home/log"
 export OMP_WAIT_POLICY=passive
 [ "$(id -u)" = 0 ] && export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 cores=$(nproc)
-threads=$((cores / 2)); [ "$threads" -ge 1 ] || threads=1
-launch="mpirun -n 2 --oversubscribe --bind-to none"
-ranks() { $launch "$mien" "$@"; }
+count=${MIEN_RANKS:-2} device=${MIEN_DEVICE:-cpu}
+threads=$((cores / count)); [ "$threads" -ge 1 ] || threads=1
+launch() { n=$1; shift; mpirun -n "$n" --oversubscribe --bind-to none "$mien" "$@"; }
+ranks() { launch "$count" "$@"; }
 
 # sizes: full, or quick
 size() { [ -n "$quick" ] && echo "$2" || echo "$1"; }
@@ -61,11 +63,12 @@ stage() {
   say "$seconds s"
 }
 
-places="paths.data=$shards paths.runs=$runs threads=$threads"
+where="paths.data=$shards paths.runs=$runs device=$device"
+places="$where threads=$threads"
 train() { recipe=$1; shift; ranks train "recipes/$recipe.yaml" $places "$@"; }
 steps() { size "train.steps=$1" "train.steps=$2"; }
 
-import() { ranks data import "$1" --src "$raw/$1" --out "$shards/$1" && "$mien" data verify "$shards/$1"; }
+import() { launch 2 data import "$1" --src "$raw/$1" --out "$shards/$1" && "$mien" data verify "$shards/$1"; }
 import_all() { for kind in affectnet celeba affwild2; do import $kind; done; }
 
 lines() { if [ -f "$1" ]; then wc -l <"$1"; else echo 0; fi; }
@@ -75,7 +78,8 @@ pretrain() {
   metrics=$runs/simmim/metrics.jsonl
   before=$(lines "$metrics")
   # exec: the signal is for the launcher, which hands it to the ranks.
-  (exec $launch "$mien" train recipes/simmim/demo.yaml $places "$(steps 1600 40)" checkpoint.every="$(size 200 10)") &
+  (exec mpirun -n "$count" --oversubscribe --bind-to none "$mien" train recipes/simmim/demo.yaml $places \
+    "$(steps 1600 40)" checkpoint.every="$(size 200 10)") &
   job=$!
   # Some steps of this start must have been made: before that nobody listens to signals.
   until [ "$(lines "$metrics")" -gt $((before + $(size 300 1))) ] || ! kill -0 $job 2>/dev/null; do sleep 0.2; done
@@ -98,7 +102,7 @@ fusion_of() { [ "$1" = va ] && echo cca/demo || echo cca/demo_$1; }
 
 score() { # RECIPE RUN NAME [key=value ...]
   recipe=$1 weights=$2 name=$3; shift 3
-  "$mien" eval "recipes/$recipe.yaml" --weights "$weights" --json paths.data="$shards" paths.runs="$runs" "$@" >"$out/$name.json"
+  "$mien" eval "recipes/$recipe.yaml" --weights "$weights" --json $where "$@" >"$out/$name.json"
 }
 score_all() {
   for t in expr au va; do
@@ -115,7 +119,7 @@ score_all() {
 predict() {
   for t in expr au va; do
     "$mien" predict "recipes/$(fusion_of $t).yaml" --weights fusion-$t --out "$out/submission-$t" --format abaw-image \
-      paths.data="$shards" paths.runs="$runs"
+      $where
   done
 }
 

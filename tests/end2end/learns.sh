@@ -21,7 +21,8 @@ said() {
   echo "learns: '$*' failed; all of its output is in $log; the same test goes on from here" >&2
   exit 1
 }
-ranks() { said "$mpirun" -n 2 --oversubscribe --bind-to none "$MIEN" "$@" >>"$log"; }
+count=${MIEN_RANKS:-2} device=${MIEN_DEVICE:-cpu} # as the demo has them
+ranks() { said "$mpirun" -n "$count" --oversubscribe --bind-to none "$MIEN" "$@" >>"$log"; }
 member() { sed -n "s/.*\"$2\": *\([^],}]*\).*/\1/p" "$1" | tr -d '[] '; }
 calc() { awk "BEGIN { printf \"%.4f\", $* }"; }
 # expect WHAT VALUE RELATION BOUND
@@ -34,9 +35,10 @@ expect() {
 fusion() { # SEED RUN [key=value ...]
   seed=$1 run=$2-$1; shift 2
   [ -s "$out/$run.json" ] && return
-  ranks train "$source/recipes/cca/demo.yaml" paths.data="$shards" paths.runs="$runs" threads=1 seed="$seed" run="$run" "$@"
+  ranks train "$source/recipes/cca/demo.yaml" paths.data="$shards" paths.runs="$runs" threads=1 device="$device" seed="$seed" \
+    run="$run" "$@"
   said "$MIEN" eval "$source/recipes/cca/demo.yaml" --weights "$run" --json paths.data="$shards" paths.runs="$runs" \
-    run="$run" "$@" >"$out/new.json"
+    device="$device" run="$run" "$@" >"$out/new.json"
   mv "$out/new.json" "$out/$run.json"
 }
 for seed in 2 3; do
@@ -67,7 +69,7 @@ if [ ! -f "$shuffled/shards/affwild2/manifest.json" ]; then # the last file of a
   ranks data import affwild2 --src "$shuffled/raw/affwild2" --out "$shuffled/shards/affwild2"
 fi
 if [ ! -s "$out/shuffled.json" ]; then
-  set -- paths.data="$shuffled/shards" paths.runs="$runs" threads=1 run=shuffled train.steps=1000
+  set -- paths.data="$shuffled/shards" paths.runs="$runs" threads=1 device="$device" run=shuffled train.steps=1000
   ranks train "$source/recipes/affwild2/demo.yaml" "$@"
   said "$MIEN" eval "$source/recipes/affwild2/demo.yaml" --weights shuffled --json "$@" eval.stride=1 >"$out/new.json"
   mv "$out/new.json" "$out/shuffled.json"
