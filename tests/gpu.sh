@@ -98,9 +98,28 @@ part_build() {
   MIEN_CUDA_MODULE=$(module) "$mien" doctor >"$work/log/doctor.txt"
   grep -E ' (CUDA|NCCL|GPU|device|mien-media) ' "$work/log/doctor.txt"
   [ -f "$(module)" ] || { echo "no CUDA module was built: $(sed -n 's/.*CUDA module: //p' "$work/log/cmake.txt")"; return 1; }
-  echo "built for $(cc --version | head -n 1); module for ${arch}${port:+, CPU port}"
+  [ -z "$port" ] || arch="the CPU port"
+  echo "built with $(cc --version | head -n 1); module for $arch"
 }
 
+# Recipes on the GPU, and on the CPU.
+recipes() {
+  good=0
+  for case in "$@"; do
+    # shellcheck disable=SC2086 # words
+    env GPU_TEST="$([ -n "$port" ] && echo port || echo module)" timeout 150 sh "$source/tests/end2end/gpu.sh" "$mien" \
+      mpirun "$build/tests/end2end" "$(module)" $case >"$work/log/case.txt" 2>&1
+    result=$?
+    cat "$work/log/case.txt" >>"$log"
+    if [ $result = 0 ]; then
+      echo "ok   $case: $(grep -E 'largest|relative|differ' "$work/log/case.txt" | tail -n 2 | tr '\n' ' ')"
+      good=$((good + 1))
+    else
+      echo "FAIL $case: status $result: $(grep FAILED "$work/log/case.txt" | head -n 1)"
+      code=1
+    fi
+  done
+}
 part_tests() {
   built || return
   log=$work/log/ctest.txt
@@ -110,9 +129,16 @@ part_tests() {
     (cd "$build" && GPU_TEST=module MIEN_CUDA_MODULE=$(module) tests/gpu/gpu.module.optim_test -j1) >>"$log" 2>&1 || code=1
   fi
   grep -E '\*\*\*|^ *[0-9]+ - |differs|off by' "$log" | head -n 40
-  [ -n "$port" ] || gpu_there || echo "what needs a GPU was skipped, the rest ran over the CPU port"
-  skipped=$(grep -c '\*\*\*Skipped' "$log")
-  echo "$(grep -E 'tests passed' "$log"), $skipped skipped; all of it in $log"
+  summary="$(grep -E 'tests passed' "$log"), $(grep -c '\*\*\*Skipped' "$log") skipped"
+  if [ -n "$port" ]; then
+    recipes "parity simmim"
+  elif gpu_there; then
+    recipes "parity simmim" "parity finetune:va" "parity sound" "parity cca:expr" "parity cca:va" "parity cca:au" resume
+  else
+    echo "what needs a GPU was skipped, the rest ran over the CPU port"
+    good=0
+  fi
+  echo "$summary; $good recipes held against the CPU; all of it in $log"
   return "$code"
 }
 
@@ -194,6 +220,10 @@ peak() {
 }
 part_bench() {
   built && gpu_there || return
+  if ! command -v "$python" >/dev/null; then
+    echo "skipped: there is no $python; by hand: $mien bench step --device cuda --model simmim_b --batch 128 --precision bf16"
+    return 77
+  fi
   log=$work/log/bench.txt
   export MIEN_CUDA_MODULE
   MIEN_CUDA_MODULE=$(module)
