@@ -7,19 +7,22 @@
 
 #include <limits.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-enum { ABORT_SECONDS = 10 };
+enum { ABORT_SECONDS = 10, GRAPHS = 4 };
 
 struct dist_nccl {
     dist_comm *comm;
     const nn_device *device;
     const nn_nccl *call;
     void *nccl;
+    nn_graph *graph[GRAPHS]; // that sum through it
+    int graphs;
     dist_wait wait; // of the idle function: restarted when something has come
     mn_err failed;  // nothing more may be put there
     char why[512];
@@ -72,7 +75,7 @@ static mn_err settle(dist_nccl *n, const char *what, int result)
 static mn_err join(dist_nccl *n)
 {
     nn_nccl_id id = {{0}};
-    nn_nccl_config cfg = {.size = sizeof cfg,
+    nn_nccl_config cfg = {.size = offsetof(nn_nccl_config, split_share) + sizeof cfg.split_share, // without padding
                           .magic = 0xcafebeef,
                           .version = NN_NCCL_LEAST,
                           .blocking = 0,
@@ -125,7 +128,15 @@ static void *abort_thread(void *arg)
     return NULL;
 }
 
-// The library's abort may itself hang on a broken fabric: it gets a thread, and a time.
+static void forget_recordings(dist_nccl *n)
+{
+    for (int i = 0; i < n->graphs; i++)
+        nn_graph_forget(n->graph[i]);
+    n->graphs = 0;
+}
+
+// The library's abort may itself hang on a broken fabric: it gets a thread, and a time. It ends what is on the GPUs first,
+// then waits for the recordings to be gone.
 int dist_nccl_abort(dist_nccl *n)
 {
     pthread_t thread;
@@ -138,6 +149,7 @@ int dist_nccl_abort(dist_nccl *n)
         snprintf(n->why, sizeof n->why, "the communicator of the GPUs was aborted; run again");
     }
     if (pthread_create(&thread, NULL, abort_thread, a) != 0) return 0;
+    forget_recordings(n);
     for (int i = 0; i < ABORT_SECONDS * 100 && !atomic_load(&a->done); i++)
         (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
     int done = atomic_load(&a->done);
@@ -163,6 +175,7 @@ void dist_nccl_close(dist_nccl *n, mn_err err)
         free(why);
         if (!back) dist_abort(n->comm, e);
     } else if (n->nccl) {
+        forget_recordings(n);
         if (settle(n, "finishing", n->call->finalize(n->nccl)) == MN_OK)
             (void)n->call->destroy(n->nccl);
         else
@@ -182,10 +195,18 @@ mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *strea
     return settle(n, "a sum over ranks", n->call->all_reduce(v, v, (size_t)count, type, NN_NCCL_SUM, n->nccl, stream));
 }
 
-mn_err dist_nccl_sum_batch(void *ctx, double *v, int64_t count)
+static mn_err sum_batch(void *ctx, double *v, int64_t count)
 {
     dist_nccl *n = ctx;
-    return n ? dist_nccl_sum(n, v, count, NN_NCCL_F64, n->device->stream) : MN_OK;
+    return dist_nccl_sum(n, v, count, NN_NCCL_F64, n->device->stream);
+}
+
+void dist_nccl_attach(dist_nccl *n, nn_graph *g)
+{
+    if (!n || !g) return;
+    mn_assert(n->graphs < GRAPHS);
+    n->graph[n->graphs++] = g;
+    nn_graph_set_sum(g, sum_batch, n);
 }
 
 const char *dist_nccl_version(const dist_nccl *n, char *text, size_t size)

@@ -10,7 +10,7 @@
 // and nothing more may be put there. An error of NCCL itself ends this process with 75 at once (dist_abort), because its
 // peers wait on their GPUs, where no agreement reaches them. Sums are made in an order that depends on ranks and
 // sizes alone, so a run repeats bit for bit on the same GPUs.
-// Threading: the thread of the communicator; dist_nccl_abort from any.
+// Threading: the thread of the communicator, which runs the graphs.
 #ifndef DIST_COMM_NCCL_H
 #define DIST_COMM_NCCL_H
 
@@ -22,11 +22,12 @@ typedef struct dist_nccl dist_nccl;
 
 // One rank: *out is NULL, which all functions here take.
 MN_MUST_CHECK mn_err dist_nccl_open(dist_nccl **out, dist_comm *c, const nn_device *d);
-// After an error (err) the library is aborted, not asked to finish.
+// The sums inside the graph are over all ranks; its recorded run is forgotten before the communicator ends, because the
+// library waits for the end of every recording that has a sum of it.
+void dist_nccl_attach(dist_nccl *n, nn_graph *g);
+// Before the graphs are freed. After an error (err) the library is aborted, not asked to finish.
 void dist_nccl_close(dist_nccl *n, mn_err err);
 MN_MUST_CHECK mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *stream);
-// nn_sum_fn over the kernels' stream: for the sums inside a graph. ctx is the dist_nccl.
-mn_err dist_nccl_sum_batch(void *ctx, double *v, int64_t n);
 // Ends what is in flight, within seconds: 1 when the library came back, 0 when it did not and the process should end.
 int dist_nccl_abort(dist_nccl *n);
 // "2.28.9"; "" without.

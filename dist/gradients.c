@@ -75,8 +75,8 @@ void dist_gradients_sums(dist_gradients *r, nn_graph *g)
 {
     if (r->device->on_host)
         nn_graph_set_sum(g, dist_host_sum, r->comm);
-    else if (r->nccl)
-        nn_graph_set_sum(g, dist_nccl_sum_batch, r->nccl);
+    else
+        dist_nccl_attach(r->nccl, g);
 }
 
 // Ranges that backward has completed are summed beside it.

@@ -5,6 +5,7 @@
 // is sent before the recorded part, which therefore stays the same.
 #include "nn/graph_internal.h"
 
+#include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "nn/mail.h"
 
@@ -56,7 +57,7 @@ void nn__away_free(nn_graph *g)
     nn__away *w = g->away;
     if (!w) return;
     (void)d->wait(d); // of what fails here, a run has told
-    if (w->recording) d->forget(d, w->recording);
+    nn_graph_forget(g);
     nn_mail_free(w->ticks);
     for (int i = 0; i < g->n_tensors; i++)
         if (w->mirror[i].host) d->host_release(d, w->mirror[i].host, w->mirror[i].bytes);
@@ -82,6 +83,13 @@ const double *nn__away_one(const nn_graph *g)
 void nn_graph_record(nn_graph *g, int on)
 {
     if (g->away) g->away->never_record = !on;
+}
+
+void nn_graph_forget(nn_graph *g)
+{
+    if (!g || !g->away || !g->away->recording) return;
+    g->device->forget(g->device, g->away->recording);
+    g->away->recording = NULL;
 }
 
 // --- inputs ---
@@ -190,7 +198,13 @@ mn_err nn__away_run(nn_graph *g, mn_err (*body)(nn_graph *g))
     MN_TRY(keep(g, take_inputs(g)));
     w->runs++;
     if (!records(g) || w->runs == 1) return keep(g, body(g));
-    if (!w->recording) MN_TRY(keep(g, record(g, body)));
+    if (!w->recording && record(g, body) != MN_OK) {
+        // With sums over ranks some of them may have been put there already.
+        if (g->sum) return keep(g, mn_while(MN_EDEVICE, "recording a step"));
+        mn_warn("a step cannot be recorded (%s): every step is put on the GPU call by call, slower", mn_errmsg());
+        w->never_record = 1;
+        return keep(g, body(g));
+    }
     return keep(g, g->device->replay(g->device, w->recording));
 }
 

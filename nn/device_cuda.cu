@@ -410,8 +410,11 @@ static mn_err information(nn_cuda_info *out)
     describe_nccl(out);
     MN_TRY(count_devices(&n));
     out->devices = n < NN_CUDA_MAX_DEVICES ? n : NN_CUDA_MAX_DEVICES;
+    int current = 0;
+    (void)cudaGetDevice(&current);
     for (int i = 0; i < out->devices; i++)
         describe(out, i);
+    (void)cudaSetDevice(current);
     (void)cudaGetLastError();
     return MN_OK;
 }

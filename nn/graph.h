@@ -98,6 +98,7 @@ typedef mn_err nn_step_hook(void *ctx, int step);
 void nn_graph_on_step(nn_graph *g, nn_step_hook *hook, void *ctx);
 typedef mn_err nn_end_hook(void *ctx);
 void nn_graph_on_end(nn_graph *g, nn_end_hook *hook, void *ctx);
+void nn_graph_forget(nn_graph *g);         // the recorded run, if any; the next run records again
 void nn_graph_record(nn_graph *g, int on); // off: every run is put on the device call by call
 // Memory of an output (after run), an input, NULL if there is none of that name. On a GPU: a copy that stays as it is
 // until the next run, and this waits for it; an error is kept for nn_graph_status.

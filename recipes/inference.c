@@ -19,6 +19,17 @@ static int64_t step_of(const char *path)
     return at ? strtoll(at + 6, NULL, 10) : -1;
 }
 
+static mn_err sum_over_ranks(mien_inference *m)
+{
+    const mien_job *j = m->job;
+    if (j->device->on_host)
+        nn_graph_set_sum(m->graph, dist_host_sum, j->comm);
+    else
+        MN_TRY(dist_nccl_open(&m->nccl, j->comm, j->device));
+    dist_nccl_attach(m->nccl, m->graph);
+    return MN_OK;
+}
+
 static mn_err build(mien_inference *m, const data_set *set, int64_t rows)
 {
     mien_job *j = m->job;
@@ -29,7 +40,7 @@ static mn_err build(mien_inference *m, const data_set *set, int64_t rows)
     m->params = nn_params_new(j->common.seed);
     m->graph = nn_graph_new(m->params, &cfg);
     j->task->build(j, m->graph, set, rows);
-    if (j->comm && !j->alone) nn_graph_set_sum(m->graph, dist_host_sum, j->comm);
+    if (j->comm && !j->alone) MN_TRY(sum_over_ranks(m));
     MN_TRY(nn_params_layout(m->params, m->graph,
                             &(nn_layout_cfg){.device = j->device, .dtype = cfg.dtype, .forward_only = 1}));
     return nn_graph_plan(m->graph, NULL);
@@ -73,6 +84,7 @@ mn_err mien_inference_open(mien_inference **out, mien_job *j, const data_set *se
 void mien_inference_close(mien_inference *m)
 {
     if (!m) return;
+    dist_nccl_close(m->nccl, m->graph ? nn_graph_status(m->graph) : MN_OK);
     nn_graph_free(m->graph);
     nn_params_free(m->params);
     free(m);

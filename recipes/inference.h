@@ -8,6 +8,7 @@
 #ifndef RECIPES_INFERENCE_H
 #define RECIPES_INFERENCE_H
 
+#include "dist/comm_nccl.h"
 #include "recipes/recipe.h"
 
 typedef struct mien_weights_file {
@@ -23,6 +24,7 @@ typedef struct mien_inference {
     mien_job *job;
     nn_params *params;
     nn_graph *graph;
+    dist_nccl *nccl; // of GPUs whose batches belong together; NULL: none
     mien_weights_file from;
 } mien_inference;
 

@@ -17,6 +17,18 @@ fi
 on_gpu() { device=cuda job "$@"; }
 same_model() { cmp -s "$(model "$1" "$2")" "$(model "$3" "$2")" || wrong "$1 and $3 differ at step $2"; }
 
+# score DEVICE FILE: what the network trained on the CPU is worth, computed there.
+score() {
+  "$mien" eval "$here/$task.yaml" "$set_target" "paths.data=$work/data" "paths.runs=$work/runs" "device=$1" \
+    --weights "$(checkpoint cpu $steps)" --json >"$2" 2>"$work/out"
+}
+# All numbers of two files within 1e-4.
+close_enough() {
+  numbers() { tr -c '0-9.eE+-' '\n' <"$1" | grep -E '^-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?$'; }
+  numbers "$1" >"$work/a" && numbers "$2" >"$work/b" && [ -s "$work/a" ] &&
+    paste "$work/a" "$work/b" | awk '{d = $1 - $2; if (d < 0) d = -d; if (NF != 2 || d > 1e-4 * (1 + ($1 < 0 ? -$1 : $1))) bad = 1} END {exit bad}'
+}
+
 parity() {
   task=${1%:*} target=${1#*:}
   set_target=seed=11
@@ -28,6 +40,9 @@ parity() {
   judge weights "$(model gpu $steps)" "$(model cpu $steps)" 1e-3 || wrong "weights differ"
   ends 0 on_gpu 1 "$task" again "$set_target" train.steps=$steps
   same_model gpu $steps again
+  ends 0 score cpu "$work/cpu.json"
+  ends 0 score cuda "$work/gpu.json"
+  close_enough "$work/cpu.json" "$work/gpu.json" || wrong "the evaluation of one network differs"
 }
 
 # stopped STEPS job ...: told to stop after so many; the schedule is that of the whole run.

@@ -26,8 +26,16 @@ struct comm {
     MPI_Comm mpi;
     int rank, world, state;
     bool aborted;
-    long sums; // that have started
+    long sums;                 // that have started
+    std::shared_ptr<int> held; // by every sum that waits or is recorded
+    bool finalizing;
 };
+
+// The real library's communicator ends when the last recording with a sum of it is gone.
+static bool is_held(const comm *c)
+{
+    return c->held.use_count() > 1;
+}
 
 static bool fault(const comm *c, const char *kind, long n)
 {
@@ -51,8 +59,8 @@ static int unique_id(nn_nccl_id *out)
 
 static int init(void **out, int world, nn_nccl_id, int rank, nn_nccl_config *cfg)
 {
-    comm *c = new comm{MPI_COMM_NULL, rank, world, NN_NCCL_OK, false, 0};
-    if (cfg->magic != 0xcafebeef || cfg->size < sizeof *cfg) return 4;
+    comm *c = new comm{MPI_COMM_NULL, rank, world, NN_NCCL_OK, false, 0, std::make_shared<int>(0), false};
+    if (cfg->magic != 0xcafebeef || cfg->size != 44) return 4;
     MPI_Comm_dup(MPI_COMM_WORLD, &c->mpi);
     *out = c;
     return NN_NCCL_IN_PROGRESS; // as a communicator that does not block
@@ -60,7 +68,8 @@ static int init(void **out, int world, nn_nccl_id, int rank, nn_nccl_config *cfg
 
 static int async_error(void *p, int *state)
 {
-    *state = ((comm *)p)->state;
+    const comm *c = (comm *)p;
+    *state = c->finalizing && is_held(c) ? NN_NCCL_IN_PROGRESS : c->state;
     return NN_NCCL_OK;
 }
 
@@ -156,7 +165,9 @@ static int all_reduce(const void *from, void *to, size_t count, int type, int op
     if (from != to || op != NN_NCCL_SUM) return 4;
     // A sum that was recorded starts anew with every replay.
     auto current = std::make_shared<std::shared_ptr<sum>>();
+    std::shared_ptr<int> hold = c->held;
     cuda_port_enqueue_poll((cudaStream_t)stream, "ncclAllReduce", [=] {
+        (void)hold;
         if (!*current) *current = std::make_shared<sum>(sum{.c = c, .at = to, .count = count, .type = type});
         bool done = (*current)->run();
         if (done) current->reset();
@@ -165,9 +176,10 @@ static int all_reduce(const void *from, void *to, size_t count, int type, int op
     return NN_NCCL_IN_PROGRESS;
 }
 
-static int finalize(void *)
+static int finalize(void *p)
 {
-    return NN_NCCL_OK;
+    ((comm *)p)->finalizing = true;
+    return NN_NCCL_IN_PROGRESS;
 }
 
 static int destroy(void *p)
@@ -185,6 +197,8 @@ static int abort_comm(void *p)
     while (env && std::string(env) == text)
         sleep(1);
     c->aborted = true; // never freed: work in a stream may still look at it
+    while (is_held(c))
+        usleep(1000);
     return NN_NCCL_OK;
 }
 

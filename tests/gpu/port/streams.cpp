@@ -11,6 +11,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <vector>
 
 enum op_kind { WORK, RECORD, WAIT };
@@ -61,6 +62,63 @@ static void stuck(const char *what)
 
 typedef std::map<cuda_port_stream *, std::deque<op>> queues;
 
+// Memory of the device belongs to work of the streams alone: the host that touches it gets SIGSEGV, as it would. Not
+// under the address sanitizer, whose own memory finds other faults.
+static std::map<void *, size_t> allocated;
+static int at_work;
+
+#if defined(__SANITIZE_ADDRESS__)
+static void *device_memory(size_t bytes)
+{
+    void *p = NULL;
+    if (posix_memalign(&p, 256, bytes ? bytes : 1) != 0) return NULL;
+    return memset(p, 0xff, bytes); // what a device leaves there is anything
+}
+
+static void give_back_device_memory(void *p, size_t)
+{
+    free(p);
+}
+
+static void protect(int) {}
+#else
+static size_t pages(size_t bytes)
+{
+    return (bytes + 4095) / 4096 * 4096 + 4096; // and one that nothing may reach into
+}
+
+static void *device_memory(size_t bytes)
+{
+    void *p = mmap(NULL, pages(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) return NULL;
+    memset(p, 0xff, bytes); // what a device leaves there is anything
+    (void)mprotect(p, pages(bytes), PROT_NONE);
+    return p;
+}
+
+static void give_back_device_memory(void *p, size_t bytes)
+{
+    (void)munmap(p, pages(bytes));
+}
+
+static void protect(int access)
+{
+    for (auto &a : allocated)
+        (void)mprotect(a.first, pages(a.second) - 4096, access);
+}
+#endif
+
+struct working { // while one of these lives, work may touch the memory of the device
+    working()
+    {
+        if (at_work++ == 0) protect(PROT_READ | PROT_WRITE);
+    }
+    ~working()
+    {
+        if (--at_work == 0) protect(PROT_NONE);
+    }
+};
+
 // Runs a list up to its end, or up to version `until` of an event; what it waits for runs first. False: something is not
 // ready yet (a sum whose peer is late). `record` is told of every record, `where` says in which list a version lies.
 struct runner {
@@ -73,6 +131,7 @@ struct runner {
     bool run(cuda_port_stream *s, cuda_port_event *until, uint64_t version)
     {
         bool went = true;
+        working now;
         if (++depth > 64) stuck("streams wait for each other in a circle");
         while (went && !list(s).empty() && !(until && happened(until, version))) {
             op o = list(s).front();
@@ -276,7 +335,6 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
 }
 
 // --- memory ---
-static std::map<void *, size_t> allocated;
 static size_t in_use;
 
 cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
@@ -293,8 +351,8 @@ cudaError_t cudaMalloc(void **p, size_t bytes)
     cudaMemGetInfo(&free_bytes, &total);
     *p = NULL;
     if (bytes > free_bytes) return fail(cudaErrorMemoryAllocation);
-    if (posix_memalign(p, 256, bytes ? bytes : 1) != 0) return fail(cudaErrorMemoryAllocation);
-    memset(*p, 0xff, bytes); // what a device leaves there is anything
+    *p = device_memory(bytes);
+    if (!*p) return fail(cudaErrorMemoryAllocation);
     allocated[*p] = bytes;
     in_use += bytes;
     return cudaSuccess;
@@ -308,8 +366,9 @@ cudaError_t cudaFree(void *p)
     auto at = allocated.find(p);
     if (at == allocated.end()) return fail(cudaErrorInvalidValue);
     in_use -= at->second;
+    size_t bytes = at->second;
     allocated.erase(at);
-    free(p);
+    give_back_device_memory(p, bytes);
     return cudaSuccess;
 }
 
@@ -335,6 +394,7 @@ cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
 {
     if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
     run_all(&legacy);
+    working now;
     memmove(to, from, bytes);
     return cudaSuccess;
 }
