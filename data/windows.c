@@ -281,15 +281,32 @@ static void close_scratch(data_set *s, void *scratch)
     free(scratch);
 }
 
+enum { LANES = 8 }; // partial sums: one alone would wait for each addition
+
+static double total(const double part[LANES])
+{
+    double sum = 0;
+    for (int k = 0; k < LANES; k++)
+        sum += part[k];
+    return sum;
+}
+
 static void standardise(float *x, int64_t n)
 {
-    double mean = 0, square = 0;
-    for (int64_t i = 0; i < n; i++)
-        mean += x[i];
-    mean /= (double)n;
-    for (int64_t i = 0; i < n; i++)
-        square += (x[i] - mean) * (x[i] - mean);
-    float scale = (float)(1 / (sqrt(square / (double)n) + 1e-6)), shift = (float)mean;
+    double sum[LANES] = {0}, square[LANES] = {0};
+    int64_t whole = n / LANES * LANES;
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            sum[k] += x[i + k];
+    for (int64_t i = whole; i < n; i++)
+        sum[0] += x[i];
+    double mean = total(sum) / (double)n;
+    for (int64_t i = 0; i < whole; i += LANES)
+        for (int k = 0; k < LANES; k++)
+            square[k] += (x[i + k] - mean) * (x[i + k] - mean);
+    for (int64_t i = whole; i < n; i++)
+        square[0] += (x[i] - mean) * (x[i] - mean);
+    float scale = (float)(1 / (sqrt(total(square) / (double)n) + 1e-6)), shift = (float)mean;
     for (int64_t i = 0; i < n; i++)
         x[i] = (x[i] - shift) * scale;
 }

@@ -33,11 +33,12 @@ typedef struct mien_bench_loader_cfg {
 MN_MUST_CHECK mn_err mien_bench_loader(const mien_bench_loader_cfg *cfg);
 
 typedef struct mien_bench_data_cfg {
-    const char *dir; // dataset folder
+    const char *dir; // dataset or feature folder
     int64_t batch;
     int json;
 } mien_bench_data_cfg;
 
 MN_MUST_CHECK mn_err mien_bench_data(const mien_bench_data_cfg *cfg);
+MN_MUST_CHECK mn_err mien_bench_features(const mien_bench_data_cfg *cfg);
 
 #endif

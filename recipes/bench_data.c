@@ -3,6 +3,7 @@
 #include "recipes/bench.h"
 
 #include "data/frames.h"
+#include "data/verify.h"
 #include "nn/base/clock.h"
 #include "nn/base/mem.h"
 #include "nn/base/rng.h"
@@ -141,6 +142,7 @@ mn_err mien_bench_data(const mien_bench_data_cfg *cfg)
     data_frames_cfg frames = {.select = {.dir = cfg->dir, .split = NULL, .task = DATA_TASKS},
                               .augment = data_augment_simmim(192, 1)};
     mn_err err;
+    if (data_is_features(cfg->dir)) return mien_bench_features(cfg);
     double memory = allocated(), began = mn_seconds();
     MN_TRY(data_frames_open(&set, &frames));
     f.open_s = mn_seconds() - began;
