@@ -40,15 +40,22 @@ MN_NORETURN static void give_up(dist_nccl *n, const char *what, int result)
     dist_abort(n->comm, MN_ERETRY);
 }
 
-// Called while this rank waits for its GPU: it may wait for a sum that will never come.
-static mn_err idle(void *ctx)
+mn_err dist_nccl_check(dist_nccl *n)
 {
-    dist_nccl *n = ctx;
     int state = NN_NCCL_OK;
+    if (!n) return MN_OK;
     if (n->failed != MN_OK) return mn_fail(n->failed, "%s", n->why);
     int result = n->nccl ? n->call->async_error(n->nccl, &state) : NN_NCCL_OK;
     if (result != NN_NCCL_OK) give_up(n, "asking for errors", result);
     if (state != NN_NCCL_OK && state != NN_NCCL_IN_PROGRESS) give_up(n, "a sum over ranks", state);
+    return MN_OK;
+}
+
+// Called while this rank waits for its GPU: it may wait for a sum that will never come.
+static mn_err idle(void *ctx)
+{
+    dist_nccl *n = ctx;
+    MN_TRY(dist_nccl_check(n));
     mn_err err = dist__wait(n->comm, &n->wait);
     if (err != MN_OK && n->failed == MN_OK) {
         n->failed = err;

@@ -27,6 +27,7 @@ MN_MUST_CHECK mn_err dist_nccl_open(dist_nccl **out, dist_comm *c, const nn_devi
 void dist_nccl_attach(dist_nccl *n, nn_graph *g);
 // Before the graphs are freed. After an error (err) the library is aborted, not asked to finish.
 void dist_nccl_close(dist_nccl *n, mn_err err);
+MN_MUST_CHECK mn_err dist_nccl_check(dist_nccl *n); // of errors since: a sum may end without having been made
 MN_MUST_CHECK mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *stream);
 // Ends what is in flight, within seconds: 1 when the library came back, 0 when it did not and the process should end.
 int dist_nccl_abort(dist_nccl *n);

@@ -148,7 +148,10 @@ mn_err dist_gradients_take(dist_gradients *r, dist_control *sum)
     const void *at = &r->sum[r->taken % NN_MAIL_SLOTS];
     mn_assert(r->taken < r->posted);
     r->taken++;
-    if (!r->device->on_host) MN_TRY(nn_mail_take(r->sums, &at));
+    if (!r->device->on_host) {
+        MN_TRY(nn_mail_take(r->sums, &at));
+        MN_TRY(dist_nccl_check(r->nccl));
+    }
     *sum = *(const dist_control *)at;
     return MN_OK;
 }
