@@ -9,6 +9,15 @@ mn_err nn_cuda_check(cudaError_t e, const char *what)
                    cudaGetErrorString(e), (int)e);
 }
 
+mn_err nn_cuda_allow_shared(const void *kernel, size_t bytes, const char *what)
+{
+    struct cudaFuncAttributes now;
+
+    MN_TRY(nn_cuda_check(cudaFuncGetAttributes(&now, kernel), what));
+    if (bytes <= (size_t)now.maxDynamicSharedSizeBytes) return MN_OK;
+    return nn_cuda_check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes), what);
+}
+
 mn_err nn_cuda_no_gradient(const nn_call *c, int *none)
 {
     *none = c->dout[0] == NULL;

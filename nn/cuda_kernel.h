@@ -63,6 +63,10 @@ typedef __nv_bfloat16 nn_bf16;
 // MN_EDEVICE with CUDA's own words, unless e is success. what: the kernel or call.
 mn_err nn_cuda_check(cudaError_t e, const char *what);
 
+// Allows launches of the kernel with this much dynamic shared memory. The limit belongs to the kernel, not to a node: it
+// is raised, never lowered, as another node of the graph may need what was there.
+mn_err nn_cuda_allow_shared(const void *kernel, size_t bytes, const char *what);
+
 enum { NN_CUDA_THREADS = 256, NN_CUDA_MAX_BLOCKS = 1 << 30 };
 
 static inline unsigned nn_cuda_blocks(int64_t n, int64_t per_block)

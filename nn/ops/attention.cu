@@ -247,8 +247,7 @@ template <class T> static void choose(state *s)
 
 static mn_err allow(kernel *k, size_t bytes)
 {
-    return nn_cuda_check(cudaFuncSetAttribute(k, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)bytes),
-                         "shared memory of attention");
+    return nn_cuda_allow_shared((const void *)k, bytes, "shared memory of attention");
 }
 
 static mn_err prepare(nn_node *n)

@@ -342,12 +342,8 @@ static mn_err prepare(nn_node *n)
     share(&s->bwd, f.backward_warps, 4 * f.tile, 2 * f.matrix, &s->backward_bytes);
     if (n->grad_in & 1u << TABLE)
         n->work_bytes = (size_t)s->bwd.slots * (size_t)(w.span * w.span * w.heads) * sizeof(float);
-    MN_TRY(nn_cuda_check(
-        cudaFuncSetAttribute(s->forward, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)s->forward_bytes),
-        "shared memory of window_attention"));
-    return nn_cuda_check(
-        cudaFuncSetAttribute(s->backward, cudaFuncAttributeMaxDynamicSharedMemorySize, (int)s->backward_bytes),
-        "shared memory of window_attention");
+    MN_TRY(nn_cuda_allow_shared((const void *)s->forward, s->forward_bytes, "shared memory of window_attention"));
+    return nn_cuda_allow_shared((const void *)s->backward, s->backward_bytes, "shared memory of window_attention");
 }
 
 static void release(nn_node *n)

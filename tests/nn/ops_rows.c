@@ -143,6 +143,15 @@ static nn_tensor *window_attention_whole(nn_graph *g, nn_tensor **in)
     return nn_window_attention(g, in[0], &cfg, "table");
 }
 
+// A large window before a small one, as the stages of a network have them.
+static nn_tensor *window_attention_both(nn_graph *g, nn_tensor **in)
+{
+    const nn_window_cfg large = {.height = 6, .width = 6, .heads = 2, .window = 6},
+                        small = {.height = 6, .width = 6, .heads = 2, .window = 3};
+    nn_tensor *first = nn_window_attention(g, in[0], &large, "table");
+    return nn_add(g, first, 1, nn_window_attention(g, in[1], &small, "table_small"), 1);
+}
+
 static nn_tensor *attention(nn_graph *g, nn_tensor **in)
 {
     return nn_attention(g, in[0], NULL, NULL, &(nn_attention_cfg){.heads = 2}, "heads");
@@ -276,6 +285,10 @@ const ops_row ops_rows[] = {
      .build = window_attention_whole,
      .in = {{ROWS(1, 98, 192), .grad = 1}},
      OUT(1, 98, 64)},
+    {.name = "window_attention, of 6 and 3",
+     .build = window_attention_both,
+     .in = {{ROWS(1, 36, 48), .grad = 1}, {ROWS(1, 36, 48), .grad = 1}},
+     OUT(1, 36, 16)},
     {.name = "attention", .build = attention, .in = {{ROWS(2, 53, 30), .grad = 1}}, OUT(2, 53, 10)},
     {.name = "attention, two inputs",
      .build = attention_cross,

@@ -73,9 +73,17 @@ static const int warpSize = 32;
 // --- kernels (fibers.cpp) ---
 void cuda_port_launch(dim3 grid, dim3 block, size_t shared_bytes, void *stream, const char *name,
                       std::function<void()> kernel);
+// Is this much dynamic shared memory allowed to the kernel? If not, that is the last error, as of a refused launch.
+bool cuda_port_allowed(const void *kernel, size_t shared_bytes);
 void *cuda_port_shared(); // dynamic shared memory of the block, filled with NaN before each block
 #define CUDA_PORT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                               \
-    cuda_port_launch(grid, block, shared_bytes, (void *)(stream), #kernel, cuda_port_bind(kernel, __VA_ARGS__))
+    (cuda_port_allowed(cuda_port_address(kernel), shared_bytes)                                                        \
+         ? cuda_port_launch(grid, block, shared_bytes, (void *)(stream), #kernel, cuda_port_bind(kernel, __VA_ARGS__)) \
+         : (void)0)
+template <class... P> static inline const void *cuda_port_address(void (*kernel)(P...))
+{
+    return (const void *)kernel;
+}
 // The arguments as they are now, as a launch takes them.
 template <class K, class... A> static inline std::function<void()> cuda_port_bind(K kernel, A... a)
 {
@@ -186,6 +194,9 @@ typedef enum cudaStreamCaptureMode {
 enum { cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaEventDefault = 0, cudaHostAllocDefault = 0 };
 enum { cudaEventRecordDefault = 0, cudaEventWaitDefault = 0 };
 typedef enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 } cudaFuncAttribute;
+typedef struct cudaFuncAttributes {
+    int maxDynamicSharedSizeBytes;
+} cudaFuncAttributes;
 typedef struct cudaDeviceProp {
     char name[256];
     size_t totalGlobalMem, sharedMemPerBlockOptin;
@@ -232,10 +243,9 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t s);
 cudaError_t cudaGraphDestroy(cudaGraph_t graph);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec);
-template <class F> static inline cudaError_t cudaFuncSetAttribute(F, cudaFuncAttribute, int)
-{
-    return cudaSuccess;
-}
+// Of one kernel, whoever launches it: the last value set counts for all.
+cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute a, int value);
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *kernel);
 
 // Work of other libraries, put into a stream like a kernel (the stand-ins of cuBLASLt, cuDNN and NCCL).
 void cuda_port_enqueue(cudaStream_t s, const char *name, std::function<void()> work);

@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <vector>
 
+enum { SHARED_BYTES = 227 * 1024, SHARED_BYTES_UNASKED = 48 * 1024 }; // of a block: at most, and without an attribute
 enum op_kind { WORK, RECORD, WAIT };
 
 struct op {
@@ -315,7 +316,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp *p, int)
     memset(p, 0, sizeof *p);
     snprintf(p->name, sizeof p->name, "CPU port");
     p->totalGlobalMem = (size_t)number_of("CUDA_PORT_MEMORY_MB", 8192) << 20;
-    p->sharedMemPerBlockOptin = 227 * 1024;
+    p->sharedMemPerBlockOptin = SHARED_BYTES;
     p->major = 9;
     p->multiProcessorCount = 4;
     p->l2CacheSize = 50 << 20;
@@ -332,6 +333,32 @@ cudaError_t cudaDeviceGetPCIBusId(char *text, int size, int device)
 {
     snprintf(text, (size_t)size, "0000:%02x:00.0", device);
     return cudaSuccess;
+}
+
+// --- attributes of kernels ---
+static std::map<const void *, int> most_shared;
+
+cudaError_t cudaFuncSetAttribute(const void *kernel, cudaFuncAttribute, int value)
+{
+    if (value < 0 || value > SHARED_BYTES) return fail(cudaErrorInvalidValue);
+    most_shared[kernel] = value;
+    return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *kernel)
+{
+    const auto at = most_shared.find(kernel);
+    a->maxDynamicSharedSizeBytes = at == most_shared.end() ? (int)SHARED_BYTES_UNASKED : at->second;
+    return cudaSuccess;
+}
+
+bool cuda_port_allowed(const void *kernel, size_t shared_bytes)
+{
+    cudaFuncAttributes a;
+    cudaFuncGetAttributes(&a, kernel);
+    if (shared_bytes <= (size_t)a.maxDynamicSharedSizeBytes) return true;
+    fail(cudaErrorInvalidValue);
+    return false;
 }
 
 // --- memory ---
