@@ -68,6 +68,8 @@ static mn_err prepare(nn_node *n)
     mn_err err = nn_cuda_check(cudaMalloc(&n->state, bytes), "memory for a position table");
     if (err == MN_OK)
         err = nn_cuda_check(cudaMemcpy(n->state, table, bytes, cudaMemcpyHostToDevice), "copying a position table");
+    // From pageable memory the copy may still be on its way, and the streams of the graph do not wait for stream 0.
+    if (err == MN_OK) err = nn_cuda_check(cudaStreamSynchronize(0), "copying a position table");
     free(table);
     return err;
 }

@@ -55,6 +55,7 @@ struct tensor {
         std::vector<nn_bf16> narrow(value.begin(), value.end());
         const void *from = type == MN_BF16 ? (const void *)narrow.data() : (const void *)value.data();
         must(cudaMemcpy(device, from, value.size() * mn_dtype_size(type), cudaMemcpyHostToDevice));
+        must(cudaStreamSynchronize(0)); // other streams do not wait for it
     }
     float at(size_t i) const { return value[i]; }
     void get()

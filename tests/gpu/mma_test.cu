@@ -114,6 +114,7 @@ template <class T> static void test_product(const char *type, int way)
     must(cudaMalloc((void **)&operands, sizeof narrow));
     must(cudaMalloc((void **)&result, sizeof have));
     must(cudaMemcpy(operands, narrow, sizeof narrow, cudaMemcpyHostToDevice));
+    must(cudaStreamSynchronize(0)); // other streams do not wait for it
     if (NN_LAUNCH(product<T>, 1, 32, 2 * N * (N + 16 / sizeof(T)) * sizeof(T), 0, result, operands, operands + N * N,
                   way) != MN_OK)
         exit(1);
@@ -136,6 +137,7 @@ static void test_copies()
     must(cudaMalloc((void **)&from, sizeof x));
     must(cudaMalloc((void **)&to, sizeof y));
     must(cudaMemcpy(from, x, sizeof x, cudaMemcpyHostToDevice));
+    must(cudaStreamSynchronize(0)); // other streams do not wait for it
     if (NN_LAUNCH(copies, 1, 32, sizeof x, 0, to, from) != MN_OK) exit(1);
     must(cudaMemcpy(y, to, sizeof y, cudaMemcpyDeviceToHost));
     for (int i = 0; i < 128; i++) {

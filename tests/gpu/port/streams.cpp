@@ -417,10 +417,16 @@ cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t bytes, cudaMemcpy
     return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind)
+// From pageable memory it returns when the bytes have been taken: they get there in the order of stream 0.
+cudaError_t cudaMemcpy(void *to, const void *from, size_t bytes, cudaMemcpyKind kind)
 {
     if (capturing) return fail(cudaErrorStreamCaptureUnsupported);
     run_all(&legacy);
+    if (kind == cudaMemcpyHostToDevice) {
+        const std::vector<char> taken((const char *)from, (const char *)from + bytes);
+        put(&legacy, {WORK, "memcpy", at_once([=] { memcpy(to, taken.data(), taken.size()); }), NULL, 0});
+        return cudaSuccess;
+    }
     working now;
     memmove(to, from, bytes);
     return cudaSuccess;
