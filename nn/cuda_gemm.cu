@@ -36,6 +36,7 @@ struct nn_cuda_gemm {
 
 // State of the process: one device, one thread.
 static cublasLtHandle_t handle;
+static struct cudaDeviceProp device; // no multiprocessors: not asked for yet
 static int tuned_candidates = 4;
 
 static mn_err check(cublasStatus_t status, const char *what)
@@ -56,6 +57,7 @@ void nn_cuda_gemm_shutdown()
 {
     if (handle) (void)cublasLtDestroy(handle);
     handle = NULL;
+    device.multiProcessorCount = 0;
 }
 
 void nn_cuda_gemm_tune(int candidates)
@@ -168,25 +170,42 @@ static mn_err propose(nn_cuda_gemm *g, vector_way way, int most, choice *out, in
     return err;
 }
 
+// Asked once: it takes up to milliseconds, and a network has hundreds of products.
+static mn_err know_device()
+{
+    int id;
+
+    if (device.multiProcessorCount > 0) return MN_OK;
+    MN_TRY(nn_cuda_check(cudaGetDevice(&id), "cudaGetDevice"));
+    return nn_cuda_check(cudaGetDeviceProperties(&device, id), "cudaGetDeviceProperties");
+}
+
+// Sums beside a result too small to busy every multiprocessor, as a weight gradient often is: then k has to be split,
+// which the library rarely does where it has an epilogue to run.
+static int sums_apart(const nn_cuda_gemm_cfg *c)
+{
+    enum { TILE = 128 };
+    const int64_t tiles = (c->m + TILE - 1) / TILE * ((c->n + TILE - 1) / TILE);
+
+    return c->sums && tiles < device.multiProcessorCount;
+}
+
 // Ways in the order of preference; ended by NO_VECTOR unless that is the only one.
 static void ways_of(const nn_cuda_gemm_cfg *c, vector_way way[4])
 {
+    const int apart = sums_apart(c);
     int n = 0;
 
+    if (apart) way[n++] = OWN_PASS;
     if (c->bias || c->sums) way[n++] = IN_PRODUCT;
     if (c->bias && c->out == MN_BF16) way[n++] = IN_PRODUCT_BF16;
-    if (c->bias || c->sums) way[n++] = OWN_PASS;
+    if ((c->bias || c->sums) && !apart) way[n++] = OWN_PASS;
     way[n] = NO_VECTOR;
 }
 
 // Everything the choice depends on.
-static mn_err key_of(const nn_cuda_gemm_cfg *c, char *text, size_t size)
+static void key_of(const nn_cuda_gemm_cfg *c, char *text, size_t size)
 {
-    struct cudaDeviceProp device;
-    int id;
-
-    MN_TRY(nn_cuda_check(cudaGetDevice(&id), "cudaGetDevice"));
-    MN_TRY(nn_cuda_check(cudaGetDeviceProperties(&device, id), "cudaGetDeviceProperties"));
     snprintf(text, size,
              "gemm 1: %s, %d.%d, %d SM; cuBLASLt %zu; m %lld n %lld k %lld %s%s to %s%s, ld %lld %lld %lld, batch %lld "
              "by %lld %lld %lld, %s%s",
@@ -196,7 +215,6 @@ static mn_err key_of(const nn_cuda_gemm_cfg *c, char *text, size_t size)
              mn_dtype_name(c->out), c->add ? " added" : "", (long long)c->lda, (long long)c->ldb, (long long)c->ldc,
              (long long)c->batch, (long long)c->stride_a, (long long)c->stride_b, (long long)c->stride_c,
              c->bias ? "bias" : "", c->sums ? "sums" : "");
-    return MN_OK;
 }
 
 // Does the library accept what was kept?
@@ -310,11 +328,10 @@ static float milliseconds(nn_cuda_gemm *g, trial *t, const choice *of, float bes
     return best;
 }
 
-// The fastest of n; the first when they cannot be measured.
-static choice fastest(nn_cuda_gemm *g, const choice *candidate, int n)
+// The fastest of n; 0: none could be measured.
+static int fastest(nn_cuda_gemm *g, const choice *candidate, int n, choice *out)
 {
     trial t;
-    int best = 0;
     float best_ms = INFINITY;
 
     if (trial_open(&t, &g->cfg)) {
@@ -322,12 +339,12 @@ static choice fastest(nn_cuda_gemm *g, const choice *candidate, int n)
             const float ms = milliseconds(g, &t, &candidate[i], best_ms);
             if (ms < best_ms) {
                 best_ms = ms;
-                best = i;
+                *out = candidate[i];
             }
         }
     }
     trial_close(&t);
-    return candidate[best];
+    return best_ms < INFINITY;
 }
 
 // --- making ------------------------------------------------------------------------------------------------------------
@@ -352,16 +369,21 @@ static mn_err choose(nn_cuda_gemm *g)
 {
     const int tune = tuned_candidates > 1 && mn_cache_usable();
     choice candidate[4 * MOST_CANDIDATES];
+    choice best;
     char key[512];
     int n;
 
-    MN_TRY(key_of(&g->cfg, key, sizeof key));
+    MN_TRY(know_device());
+    key_of(&g->cfg, key, sizeof key);
     if (tune && mn_cache_get(key, &g->chosen, sizeof g->chosen) && still_valid(g, &g->chosen)) return MN_OK;
     MN_TRY(propose_all(g, tune, candidate, &n));
     if (n == 0) return mn_fail(MN_EDEVICE, "cuBLASLt has no algorithm for this device: %s", key);
-    g->chosen = tune && n > 1 ? fastest(g, candidate, n) : candidate[0];
-    if (tune && (!mn_cache_put(key, &g->chosen, sizeof g->chosen) || !still_valid(g, &g->chosen)))
-        g->chosen = candidate[0]; // a measured choice that is not kept would be another one next time
+    // Only what was measured is kept, and only what is kept is used: else it would be another one next time.
+    if (tune && n > 1 && fastest(g, candidate, n, &best) && mn_cache_put(key, &best, sizeof best) &&
+        still_valid(g, &best))
+        g->chosen = best;
+    else
+        g->chosen = candidate[0];
     return set_way(g, (vector_way)g->chosen.way);
 }
 
