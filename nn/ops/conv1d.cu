@@ -1,6 +1,10 @@
 // Convolution over time: each pass by cuDNN where it has an algorithm, else by products of gathered windows. Both want
 // the weight with its channels last, so it is packed into the workspace before and its gradient unpacked behind them.
 // Bias and its gradient are passes of their own: the long convolutions of our networks have none.
+//
+// A kernel of even length keeps the number of steps with one step of padding less at the end, and cuDNN has few
+// algorithms for ends that differ. Where it has none, both ends are padded alike: y gets steps behind its own, which
+// forward drops and backward takes as zeros.
 #include "nn/cuda_epilogue.h"
 #include "nn/cuda_wide.h"
 #include "nn/cuda_windows.h"
@@ -14,10 +18,13 @@ extern "C" {
 
 enum { X, WEIGHT, BIAS };
 
-// One of the two.
+// By the library or of windows.
 typedef struct pass {
+    nn_conv_pass which;
     nn_cuda_conv *library;
     nn_cuda_windows *windows;
+    int64_t steps;  // of y as the library sees it
+    size_t y_bytes; // of that y, in front of the library's scratch; 0: it is the node's own
 } pass;
 
 // Workspace: the packed weight or its gradient, parts of the bias gradient, a gradient that is to be added, the pass's.
@@ -84,10 +91,48 @@ static mn_err unpack_gradient(const nn_call *c)
 }
 
 // --- kernels -----------------------------------------------------------------------------------------------------------
+// Rows of `to` elements from rows of `from`: cut off, or with zeros behind.
+template <class T, int V> __global__ static void resize(T *y, const T *x, int64_t rows, int64_t to, int64_t from)
+{
+    const int64_t i = nn_cuda_index() * V, row = i / to, k = i % to;
+    float v[V];
+
+    if (row >= rows) return;
+    nn_cuda_zero<V>(v);
+    if (k < from) nn_cuda_read<V>(v, x + row * from + k);
+    nn_cuda_write<V>(y + i, v, 0);
+}
+
+static mn_err resize_y(const nn_call *c, void *to, int64_t to_steps, const void *from, int64_t from_steps)
+{
+    const nn_cuda_conv_cfg &v = state_of(c)->cfg;
+    const int64_t m = to_steps * v.out, n = from_steps * v.out;
+
+    return NN_BY_TYPE(v.io, T,
+                      NN_BY_WIDTH(nn_cuda_vector<T>(v.out, to, from, NULL), T, V,
+                                  NN_LAUNCH((resize<T, V>), nn_cuda_blocks(v.rows * m, (int64_t)NN_CUDA_THREADS * V),
+                                            NN_CUDA_THREADS, 0, c->stream, (T *)to, (const T *)from, v.rows, m, n)));
+}
+
+static mn_err run_padded(const nn_call *c, const pass *p, const void *first, const void *second, void *made)
+{
+    const int64_t steps = nn_cuda_conv_steps(state_of(c)->cfg);
+    char *y = place(c, state_of(c)->at_scratch), *scratch = y + p->y_bytes;
+
+    if (p->which == NN_CONV_FORWARD) {
+        MN_TRY(nn_cuda_conv_run(p->library, first, second, y, scratch, c->stream));
+        return resize_y(c, made, steps, y, p->steps);
+    }
+    MN_TRY(resize_y(c, y, p->steps, p->which == NN_CONV_D_X ? first : second, steps));
+    return p->which == NN_CONV_D_X ? nn_cuda_conv_run(p->library, y, second, made, scratch, c->stream)
+                                   : nn_cuda_conv_run(p->library, first, y, made, scratch, c->stream);
+}
+
 static mn_err run_pass(const nn_call *c, const pass *p, const void *first, const void *second, void *made)
 {
     void *scratch = place(c, state_of(c)->at_scratch);
 
+    if (p->y_bytes) return run_padded(c, p, first, second, made);
     return p->library ? nn_cuda_conv_run(p->library, first, second, made, scratch, c->stream)
                       : nn_cuda_windows_run(p->windows, first, second, made, scratch, c->stream);
 }
@@ -164,15 +209,31 @@ static void release(nn_node *n)
     n->state = NULL;
 }
 
+static size_t align_up(size_t bytes)
+{
+    return (bytes + 255) / 256 * 256;
+}
+
+static mn_err make_padded(pass *p, nn_cuda_conv_cfg cfg)
+{
+    cfg.right = cfg.left;
+    MN_TRY(nn_cuda_conv_new(&p->library, cfg));
+    if (!p->library) return MN_OK;
+    p->steps = nn_cuda_conv_steps(cfg);
+    p->y_bytes = align_up((size_t)(cfg.rows * p->steps * cfg.out) * mn_dtype_size(cfg.io));
+    return MN_OK;
+}
+
 static mn_err make_pass(state *s, pass *p, nn_conv_pass which, size_t *most)
 {
     nn_cuda_conv_cfg cfg = s->cfg;
     size_t bytes;
 
-    cfg.pass = which;
+    p->which = cfg.pass = which;
     MN_TRY(nn_cuda_conv_new(&p->library, cfg));
+    if (!p->library && cfg.left > cfg.right) MN_TRY(make_padded(p, cfg));
     if (!p->library) MN_TRY(nn_cuda_windows_new(&p->windows, cfg, 0));
-    bytes = nn_cuda_conv_work(p->library) + nn_cuda_windows_work(p->windows);
+    bytes = p->y_bytes + nn_cuda_conv_work(p->library) + nn_cuda_windows_work(p->windows);
     if (bytes > *most) *most = bytes;
     return MN_OK;
 }
@@ -181,7 +242,7 @@ static size_t reserve(size_t *used, size_t bytes)
 {
     const size_t at = *used;
 
-    *used += (bytes + 255) / 256 * 256;
+    *used += align_up(bytes);
     return at;
 }
 

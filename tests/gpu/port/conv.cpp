@@ -1,5 +1,6 @@
 // nn/cuda_conv.h for the CPU port: plain loops with fp32 sums, put into the stream like a kernel. It says that it has no
-// algorithm for kernels of odd length, so that tests see both ways of a convolution.
+// algorithm for kernels of odd length, nor for those of 4 whose ends are padded differently, so that tests see every way
+// of a convolution.
 #include "nn/cuda_conv.h"
 
 #include <stdio.h>
@@ -18,7 +19,7 @@ struct nn_cuda_conv {
 mn_err nn_cuda_conv_new(nn_cuda_conv **out, const nn_cuda_conv_cfg &cfg)
 {
     *out = NULL;
-    if (cfg.kernel % 2) return MN_OK;
+    if (cfg.kernel % 2 || (cfg.kernel == 4 && cfg.left != cfg.right)) return MN_OK;
     *out = (nn_cuda_conv *)mn_calloc(1, sizeof **out);
     (*out)->cfg = cfg;
     return MN_OK;
