@@ -102,6 +102,7 @@ static mn_err read_chunk(reader *r, int *end)
         MN_TRY(data__child_read_whole(&r->child, &info, sizeof info, end));
         if (*end) return MN_OK;
         if (info.width < 0 || info.height < 0 || info.fps_num < 0 || info.fps_den < 0 || info.audio_rate < 0) break;
+        if (info.rotation < 0 || info.rotation > 270 || info.rotation % 90 != 0) break;
         keep_info(m, &info);
         return MN_OK;
     case WIRE_TIMES:

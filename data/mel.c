@@ -241,7 +241,7 @@ void data_mel_run(data_mel *m, const int16_t *pcm, int64_t n, float *x)
 
 int64_t data_patch_first(int64_t patch, double step)
 {
-    return llround((double)patch * step);
+    return llrint((double)patch * step); // halves to even, as Python's round
 }
 
 int64_t data_patches(int64_t columns, int64_t length, double step)

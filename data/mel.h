@@ -54,8 +54,8 @@ int64_t data_mel_us(const data_mel *m, int64_t k); // middle of the window of co
 // x: (columns, dim).
 void data_mel_run(data_mel *m, const int16_t *pcm, int64_t n, float *x);
 
-// Patches: row p of out (patches, length dim) is the columns from round(p step) on, one after the other. VGGish takes 96
-// columns each 96; RCMA one patch a video frame, step = 100 / fps.
+// Patches: row p of out (patches, length dim) is the columns from round(p step) on (halves to even), one after the
+// other. VGGish takes 96 columns each 96; RCMA one patch a video frame, step = 100 / fps.
 int64_t data_patches(int64_t columns, int64_t length, double step);
 int64_t data_patch_first(int64_t patch, double step);
 void data_patch(const float *x, int64_t dim, int64_t length, double step, int64_t patch, float *out);

@@ -154,7 +154,8 @@ Test(mel, patches)
     cr_assert(data_patches(95, 96, 96) == 0 && data_patches(96, 96, 96) == 1 && data_patches(300, 96, 96) == 3);
     cr_assert_eq(data_patches(300, 96, 100 / 30.0), 62); // 204 / 3.33 = 61.2
     data_patch(x, 2, 96, 100 / 30.0, 5, out);
-    cr_assert(out[0] == 34 && out[191] == 34 + 191); // column round(16.67)
+    cr_assert(out[0] == 34 && out[191] == 34 + 191);                                           // column round(16.67)
+    cr_assert(data_patch_first(3, 100 / 24.0) == 12 && data_patch_first(9, 100 / 24.0) == 38); // of 12.5 and 37.5
 }
 
 Test(mel, what_makes_no_sense_is_refused)
