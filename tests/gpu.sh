@@ -189,7 +189,8 @@ part_sanitizer() {
     return 77
   fi
   good=0 bad=0
-  export MIEN_CUDA_MODULE GPU_TEST=module OMP_NUM_THREADS=2
+  # Algorithms that were timed under a tool are for the tool alone.
+  export MIEN_CUDA_MODULE GPU_TEST=module OMP_NUM_THREADS=2 XDG_CACHE_HOME="$work/watched"
   MIEN_CUDA_MODULE=$(module)
   began=$(date +%s)
   tests=$build/tests/gpu/gpu.module
@@ -227,7 +228,7 @@ part_bench() {
   log=$work/log/bench.txt
   export MIEN_CUDA_MODULE
   MIEN_CUDA_MODULE=$(module)
-  set -- --mien "$mien" --peer-python "$python" --peak "$(peak)"
+  set -- --mien "$mien" --peer-python "$python" --peak "$(peak)" --limit $((GPU_LIMIT / 3 - 5))
   if ! "$python" -c 'import torch' 2>/dev/null; then
     echo "$python has no PyTorch: mien alone"
     set -- "$@" --no-peers

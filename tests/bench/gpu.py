@@ -74,9 +74,13 @@ class Side:
             self.times.append(statistics.fmean(float(x) for x in answer))
 
     def close(self):
-        if self.process and not self.why:
-            self.process.stdin.close()
-            self.process.wait()
+        """-> its last word on stderr: PyTorch's version, time to prepare and memory."""
+        if not self.process or self.why:
+            return self.why
+        self.process.stdin.close()
+        self.process.wait()
+        self.log.seek(0)
+        return (self.log.read().strip().splitlines() or [""])[-1]
 
     def ms(self):
         return f"{1e3 * statistics.median(self.times):.2f}" if self.times and not self.why else "-"
@@ -89,8 +93,11 @@ def ours_alone(args, model, batch, dtype):
     starts, figures = [], None
     with tempfile.TemporaryDirectory() as cache:
         for _ in range(2):
-            run = subprocess.run(command, env=dict(os.environ, XDG_CACHE_HOME=cache), capture_output=True, text=True,
-                                 check=False)
+            try:
+                run = subprocess.run(command, env=dict(os.environ, XDG_CACHE_HOME=cache), capture_output=True, text=True,
+                                     check=False, timeout=args.limit)
+            except subprocess.TimeoutExpired:
+                return None, ["too slow"]
             if run.returncode != 0:
                 return None, run.stderr.strip().splitlines()[-1:]
             figures = json.loads(run.stdout)
@@ -136,9 +143,9 @@ def compare(args, model, batch, dtype):
         for side in sides:
             side.steps(args.steps, deadline)
     for side in sides:
-        side.close()
-        if side.why:
-            print(f"{model} {dtype}, {side.name}: {side.why}", file=sys.stderr, flush=True)
+        word = side.close()
+        if word:
+            print(f"{model} {dtype}, {side.name}: {word}", file=sys.stderr, flush=True)
     eager = next((p for p in peers if p.name == "eager"), None)
     compiled = min((p for p in peers if p.name != "eager" and p.times and not p.why),
                    key=lambda p: statistics.median(p.times), default=None)
