@@ -21,6 +21,7 @@ typedef struct cuda_device {
     int index;
     const nn_op *const *ops; // of the program, in the order of nn/ops.def
     cudaStream_t compute, ahead, side;
+    cudaEvent_t reached;       // what a wait is for
     cudaEvent_t copied, taken; // the batch is in its slot; the slot is free again
     cudaEvent_t forked, joined;
     mn_err (*idle)(void *ctx);
@@ -87,54 +88,47 @@ static mn_err fill(const nn_device *d, void *p, int byte, size_t bytes)
     return nn_cuda_check(cudaMemsetAsync(p, byte, bytes, of(d)->compute), "filling memory");
 }
 
-// Without an idle function the host sleeps in the driver; with one it asks, because what it waits for may need a peer
-// that is gone.
-static mn_err wait_idle(cuda_device *v, cudaError_t (*ask)(void *what), void *what)
+// An event that the host waits for: asleep, because the driver would otherwise ask in a loop and take a core from the
+// threads that make the next batch.
+static mn_err make_awaited(cudaEvent_t *e)
 {
+    return nn_cuda_check(cudaEventCreateWithFlags(e, cudaEventDisableTiming | cudaEventBlockingSync),
+                         "making an event");
+}
+
+// With an idle function the host asks instead, because what it waits for may need a peer that is gone.
+static mn_err wait_event(cuda_device *v, cudaEvent_t event)
+{
+    if (!v->idle) return nn_cuda_check(cudaEventSynchronize(event), "waiting for the GPU");
     for (;;) {
-        cudaError_t e = ask(what);
+        cudaError_t e = cudaEventQuery(event);
         if (e != cudaErrorNotReady) return nn_cuda_check(e, "waiting for the GPU");
         (void)cudaGetLastError();
         MN_TRY(v->idle(v->idle_ctx));
     }
 }
 
-static cudaError_t ask_stream(void *stream)
-{
-    return cudaStreamQuery((cudaStream_t)stream);
-}
-
-static cudaError_t ask_event(void *event)
-{
-    return cudaEventQuery((cudaEvent_t)event);
-}
-
-static mn_err wait_stream(cuda_device *v, cudaStream_t s)
-{
-    return v->idle ? wait_idle(v, ask_stream, s) : nn_cuda_check(cudaStreamSynchronize(s), "waiting for the GPU");
-}
-
-static mn_err wait_event(cuda_device *v, cudaEvent_t e)
-{
-    return v->idle ? wait_idle(v, ask_event, e) : nn_cuda_check(cudaEventSynchronize(e), "waiting for the GPU");
-}
-
 static mn_err wait(const nn_device *d)
 {
-    return wait_stream(of(d), of(d)->compute);
+    cuda_device *v = of(d);
+    MN_TRY(nn_cuda_check(cudaEventRecord(v->reached, v->compute), "waiting for the GPU"));
+    return wait_event(v, v->reached);
 }
 
 // --- the next batch ---
 
+// The event is that of the last copy: whoever waits for it then waits for all of them, whether a run takes them or not.
 static mn_err copy_ahead(const nn_device *d, void *to, const void *from, size_t bytes)
 {
-    return nn_cuda_check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, of(d)->ahead), "a copy of the next batch");
+    cuda_device *v = of(d);
+    cudaError_t e = cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, v->ahead);
+    MN_TRY(nn_cuda_check(e, "a copy of the next batch"));
+    return nn_cuda_check(cudaEventRecord(v->copied, v->ahead), "an event");
 }
 
 static mn_err join_ahead(const nn_device *d)
 {
     cuda_device *v = of(d);
-    MN_TRY(nn_cuda_check(cudaEventRecord(v->copied, v->ahead), "an event"));
     return nn_cuda_check(cudaStreamWaitEvent(v->compute, v->copied, 0), "an event");
 }
 
@@ -215,7 +209,7 @@ static mn_err mark(const nn_device *d, nn_mark **m)
 {
     if (!*m) {
         cudaEvent_t event;
-        MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "making an event"));
+        MN_TRY(make_awaited(&event));
         *m = (nn_mark *)mn_calloc(1, sizeof **m);
         (*m)->event = event;
     }
@@ -285,6 +279,7 @@ static void close_device(const nn_device *d)
     if (v->forked) (void)cudaEventDestroy(v->forked);
     if (v->joined) (void)cudaEventDestroy(v->joined);
     if (v->side) (void)cudaStreamDestroy(v->side);
+    if (v->reached) (void)cudaEventDestroy(v->reached);
     if (v->copied) (void)cudaEventDestroy(v->copied);
     if (v->taken) (void)cudaEventDestroy(v->taken);
     if (v->ahead) (void)cudaStreamDestroy(v->ahead);
@@ -300,8 +295,9 @@ static mn_err make_streams(cuda_device *v)
     MN_TRY(nn_cuda_check(cudaStreamCreateWithFlags(&v->side, cudaStreamNonBlocking), "making a stream"));
     MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->forked, cudaEventDisableTiming), "making an event"));
     MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->joined, cudaEventDisableTiming), "making an event"));
-    MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->copied, cudaEventDisableTiming), "making an event"));
-    return nn_cuda_check(cudaEventCreateWithFlags(&v->taken, cudaEventDisableTiming), "making an event");
+    MN_TRY(nn_cuda_check(cudaEventCreateWithFlags(&v->taken, cudaEventDisableTiming), "making an event"));
+    MN_TRY(make_awaited(&v->reached));
+    return make_awaited(&v->copied);
 }
 
 static void name_device(cuda_device *v)

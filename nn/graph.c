@@ -42,10 +42,10 @@ static void free_node(nn_graph *g, nn_node *n)
 void nn_graph_free(nn_graph *g)
 {
     if (!g) return;
+    nn__away_free(g); // first: it waits for what still uses the rest
     for (int i = 0; i < g->n_nodes; i++)
         free_node(g, g->node[i]);
     free(g->bad->src);
-    nn__away_free(g);
     for (int i = 0; i < g->n_tensors; i++)
         free(g->tensor[i]);
     if (g->arena) g->device->release(g->device, g->arena, g->arena_bytes);
