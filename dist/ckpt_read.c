@@ -185,6 +185,7 @@ mn_err dist_ckpt_load(const char *path, nn_params *params, nn_optim *optim, dist
     MN_TRY(read_state(path, state, &updates));
     MN_TRY(with_file(path, DIST_CKPT_MODEL, params, NULL));
     if (!optim) return MN_OK;
+    MN_TRY(nn_optim_fetch(optim)); // makes room for what is read
     MN_TRY(with_file(path, DIST_CKPT_OPTIMIZER, params, optim));
     nn_optim_set_updates(optim, updates);
     return nn_optim_sync(optim);

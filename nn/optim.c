@@ -13,7 +13,7 @@ struct nn_optim {
     nn_params *params;
     const nn_device *device;
     nn_adamw call;               // addresses of the device
-    float *m, *v;                // moments in host memory, in arena layout; of the CPU: the same as in call
+    float *m, *v;                // moments in host memory, in arena layout, or NULL; of the CPU: the same as in call
     size_t bytes, chunk_bytes;   // of each of m, v; of the table
     nn_adamw_chunk *table;       // chunks in host memory
     nn_optim_result *result;     // of the device
@@ -81,18 +81,32 @@ static mn_err alloc_moments(nn_optim *o)
     void *m, *v;
     if (!o->bytes) return MN_OK;
     MN_TRY(device_alloc(o, &m, o->bytes, "the first moments of the optimiser"));
-    o->call.m = o->m = m;
+    o->call.m = m;
     MN_TRY(device_alloc(o, &v, o->bytes, "the second moments of the optimiser"));
-    o->call.v = o->v = v;
-    if (o->device->on_host) return MN_OK;
-    o->m = o->v = NULL; // never the device's memory
-    MN_TRY(o->device->host_alloc(o->device, &m, o->bytes, "the first moments, for checkpoints"));
+    o->call.v = v;
+    if (!o->device->on_host) return MN_OK;
     o->m = m;
-    MN_TRY(o->device->host_alloc(o->device, &v, o->bytes, "the second moments, for checkpoints"));
     o->v = v;
-    memset(m, 0, o->bytes);
-    memset(v, 0, o->bytes);
     return MN_OK;
+}
+
+// Pinned memory is slow to get and only one rank saves, so whoever asks first pays.
+static mn_err make_copy(nn_optim *o, float **out, const char *what)
+{
+    void *p;
+    if (*out) return MN_OK;
+    MN_TRY(o->device->host_alloc(o->device, &p, o->bytes, what));
+    *out = p;
+    return MN_OK;
+}
+
+static void free_copies(nn_optim *o)
+{
+    const nn_device *d = o->device;
+    if (d->on_host) return;
+    if (o->m) d->host_release(d, o->m, o->bytes);
+    if (o->v) d->host_release(d, o->v, o->bytes);
+    o->m = o->v = NULL;
 }
 
 static mn_err alloc_all(nn_optim *o)
@@ -149,10 +163,7 @@ void nn_optim_free(nn_optim *o)
     if (!o) return;
     nn_mail_free(o->results);
     nn_mail_free(o->commands);
-    if (!o->device->on_host) {
-        if (o->m) o->device->host_release(o->device, o->m, o->bytes);
-        if (o->v) o->device->host_release(o->device, o->v, o->bytes);
-    }
+    free_copies(o);
     give_back(o, o->call.m, o->bytes);
     give_back(o, o->call.v, o->bytes);
     give_back(o, o->call.square, scratch_bytes(o));
@@ -199,12 +210,12 @@ mn_err nn_optim_step(nn_optim *o, const nn_optim_step_args *args, nn_optim_resul
 
 float *nn_optim_m(nn_optim *o, const nn_param *p)
 {
-    return trained(o->params, p) ? o->m + p->offset : NULL;
+    return o->m && trained(o->params, p) ? o->m + p->offset : NULL;
 }
 
 float *nn_optim_v(nn_optim *o, const nn_param *p)
 {
-    return trained(o->params, p) ? o->v + p->offset : NULL;
+    return o->v && trained(o->params, p) ? o->v + p->offset : NULL;
 }
 
 int64_t nn_optim_updates(const nn_optim *o)
@@ -220,7 +231,9 @@ void nn_optim_set_updates(nn_optim *o, int64_t n)
 
 mn_err nn_optim_fetch(nn_optim *o)
 {
-    if (o->device->on_host) return MN_OK;
+    if (o->device->on_host || !o->bytes) return MN_OK;
+    MN_TRY(make_copy(o, &o->m, "the first moments, for checkpoints"));
+    MN_TRY(make_copy(o, &o->v, "the second moments, for checkpoints"));
     MN_TRY(o->device->copy(o->device, o->m, o->call.m, o->bytes));
     MN_TRY(o->device->copy(o->device, o->v, o->call.v, o->bytes));
     return o->device->wait(o->device);
@@ -231,7 +244,9 @@ mn_err nn_optim_sync(nn_optim *o)
     nn_optim_result r = {.updates = o->updates};
     MN_TRY(o->device->copy(o->device, o->result, &r, sizeof r));
     if (o->device->on_host) return MN_OK;
-    MN_TRY(o->device->copy(o->device, o->call.m, o->m, o->bytes));
-    MN_TRY(o->device->copy(o->device, o->call.v, o->v, o->bytes));
-    return o->device->wait(o->device);
+    if (o->m) MN_TRY(o->device->copy(o->device, o->call.m, o->m, o->bytes));
+    if (o->v) MN_TRY(o->device->copy(o->device, o->call.v, o->v, o->bytes));
+    MN_TRY(o->device->wait(o->device));
+    free_copies(o);
+    return MN_OK;
 }

@@ -46,7 +46,8 @@ MN_MUST_CHECK mn_err nn_optim_take(nn_optim *o, nn_optim_result *r);
 MN_MUST_CHECK mn_err nn_optim_step(nn_optim *o, const nn_optim_step_args *args, nn_optim_result *r);
 
 // State for checkpoints: first and second moments in arena layout, and the number of updates done. In host memory: on a
-// GPU nn_optim_fetch brings it here (and waits), nn_optim_sync takes it there.
+// GPU nn_optim_fetch makes a copy of the moments (and waits), for those who need one, and before it they are NULL;
+// nn_optim_sync takes it there and frees it.
 float *nn_optim_m(nn_optim *o, const nn_param *p);
 float *nn_optim_v(nn_optim *o, const nn_param *p);
 int64_t nn_optim_updates(const nn_optim *o);

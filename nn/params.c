@@ -178,6 +178,8 @@ static void initialise(nn_params *ps, nn_param *p)
         for (int64_t i = 0; i < 4 && 4 * b + i < p->count; i++)
             x[4 * b + i] = four[i];
     }
+    for (int64_t i = p->count; i % ALIGN_ELEMENTS != 0; i++) // what lies between parameters
+        x[i] = 0;
 }
 
 // --- layout ---
@@ -227,7 +229,6 @@ static mn_err allocate_masters(nn_params *ps)
         MN_TRY(d->host_alloc(d, &p, ps->master_bytes, "the parameters in host memory"));
         ps->master = p;
     }
-    memset(ps->master, 0, ps->master_bytes);
     return MN_OK;
 }
 

@@ -6,6 +6,7 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "nn/base/rng.h"
+#include "nn/device.h"
 #include "nn/op.h"
 #include "nn/optim.h"
 
@@ -82,7 +83,7 @@ typedef struct net {
     nn_optim *optim;
 } net;
 
-static net make_net(int64_t width)
+static net make_net_on(const nn_device *d, int64_t width)
 {
     static const char *const names[] = {"net.weight", "net.bias", "frozen.weight", "norm.running_mean"};
     net n = {.params = nn_params_new(1)};
@@ -93,10 +94,16 @@ static net make_net(int64_t width)
         nn_emit(n.graph, &use, names[i], 1, &t, NULL);
     }
     nn_params_freeze(n.params, "frozen");
-    cr_assert_eq(nn_params_layout(n.params, n.graph, &(nn_layout_cfg){.dtype = MN_F32}), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(nn_params_layout(n.params, n.graph, &(nn_layout_cfg){.dtype = MN_F32, .device = d}), MN_OK, "%s",
+                 mn_errmsg());
     nn_optim_cfg cfg = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .layer_decay = 1};
     cr_assert_eq(nn_optim_new(&n.optim, n.params, &cfg), MN_OK, "%s", mn_errmsg());
     return n;
+}
+
+static net make_net(int64_t width)
+{
+    return make_net_on(NULL, width);
 }
 
 static void free_net(net n)
@@ -232,6 +239,66 @@ Test(ckpt, round_trip_and_retention)
     cr_assert_eq(save(5, 5), MN_OK, "%s", mn_errmsg()); // again: after a roll back
     cr_expect_eq(newest(), 5);
     cr_expect_eq(dist_ckpt_verify("run/ckpt/abandoned-000001/step-00000005"), MN_OK, "%s", mn_errmsg());
+}
+
+// --- a device whose memory is not the host's: the CPU's functions, which count ---
+
+static int64_t host_bytes; // that it has handed out
+
+static mn_err counted_alloc(const nn_device *d, void **out, size_t bytes, const char *what)
+{
+    host_bytes += (int64_t)bytes;
+    return nn_device_cpu()->host_alloc(d, out, bytes, what);
+}
+
+static void counted_release(const nn_device *d, void *p, size_t bytes)
+{
+    host_bytes -= (int64_t)bytes;
+    nn_device_cpu()->host_release(d, p, bytes);
+}
+
+// Only who saves or resumes has moments in host memory; what is saved there is what the device has.
+Test(ckpt, moments_of_a_gpu_are_copied_when_asked_for)
+{
+    nn_device away = *nn_device_cpu();
+    away.on_host = 0;
+    away.host_alloc = counted_alloc;
+    away.host_release = counted_release;
+    net n = make_net_on(&away, 11);
+    const nn_param *w = nn_params_find(n.params, "net.weight");
+    int64_t moments = 2 * nn_params_arenas(n.params)->trained * (int64_t)sizeof(float), before = host_bytes;
+    cr_expect(!nn_optim_m(n.optim, w) && !nn_optim_v(n.optim, w));
+    cr_assert_eq(nn_optim_fetch(n.optim), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(host_bytes, before + moments);
+    cr_assert(nn_optim_m(n.optim, w) && nn_optim_v(n.optim, w));
+    visit(n, 3, 1);
+    cr_assert_eq(nn_params_sync(n.params), MN_OK);
+    cr_assert_eq(nn_optim_sync(n.optim), MN_OK);
+    cr_expect_eq(host_bytes, before, "the copies stay behind");
+
+    dist_ckpt *k;
+    dist_state s = state_of(3);
+    dist_ckpt_cfg cfg = {.dir = "run/ckpt", .keep = 2, .binary = 5, .attempt = 1, .params = n.params, .optim = n.optim};
+    cr_assert_eq(dist_ckpt_open(&k, &cfg), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(dist_ckpt_save(k, &s), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(dist_ckpt_wait(k), MN_OK, "%s", mn_errmsg());
+    dist_ckpt_close(k);
+    free_net(n);
+    cr_expect_eq(host_bytes, 0);
+    cr_expect_eq(newest(), 3); // into the memory of the CPU
+
+    n = make_net_on(&away, 11);
+    before = host_bytes;
+    cr_assert_eq(dist_ckpt_load("run/ckpt/step-00000003", n.params, n.optim, &s), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(host_bytes, before, "the copies stay behind");
+    visit(n, 99, 1); // of the host's parameters only
+    nn_optim_set_updates(n.optim, 3 + 7);
+    cr_assert_eq(nn_params_fetch(n.params), MN_OK);
+    cr_assert_eq(nn_optim_fetch(n.optim), MN_OK);
+    cr_assert(nn_optim_m(n.optim, w = nn_params_find(n.params, "net.weight")) && nn_optim_v(n.optim, w));
+    cr_expect_eq(visit(n, 3, 0), 0, "what was loaded did not reach the device");
+    free_net(n);
+    cr_expect_eq(host_bytes, 0);
 }
 
 // From an older step, or from none: later checkpoints are neither resumed from, nor do they push out newer work.
