@@ -303,6 +303,24 @@ static void copy_shards(const data_loader *l)
     data_copies_start(l->cfg.copies);
 }
 
+static mn_err alloc_field(const data_loader *l, data_batch *b, int f, size_t bytes)
+{
+    const data_memory *m = &l->cfg.memory;
+    b->bytes[f] = bytes;
+    if (m->alloc) return m->alloc(m->ctx, bytes, &b->field[f]);
+    return mn_large_alloc(&b->field[f], bytes, "batches prepared ahead");
+}
+
+static void release_field(const data_loader *l, data_batch *b, int f)
+{
+    const data_memory *m = &l->cfg.memory;
+    if (!b->field[f]) return;
+    if (m->alloc)
+        m->release(m->ctx, b->field[f], b->bytes[f]);
+    else
+        mn_large_free(b->field[f], b->bytes[f]);
+}
+
 static mn_err open_slots(data_loader *l)
 {
     for (int f = 0; f < l->set->n_fields; f++) {
@@ -324,8 +342,7 @@ static mn_err open_slots(data_loader *l)
         for (int f = 0; f < l->set->n_fields; f++) {
             size_t bytes;
             MN_TRY(mn_mul_size((size_t)l->plan_rows, l->row_bytes[f], &bytes));
-            MN_TRY(mn_large_alloc(&s->batch.field[f], bytes, "batches prepared ahead"));
-            s->batch.bytes[f] = bytes;
+            MN_TRY(alloc_field(l, &s->batch, f, bytes));
         }
     }
     return MN_OK;
@@ -448,7 +465,7 @@ void data_loader_close(data_loader *l)
     }
     for (int k = 0; k < l->n_slots; k++) {
         for (int f = 0; f < l->set->n_fields; f++)
-            mn_large_free(l->slot[k].batch.field[f], l->slot[k].batch.bytes[f]);
+            release_field(l, &l->slot[k].batch, f);
         free(l->slot[k].index);
         free(l->slot[k].id);
     }

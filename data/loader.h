@@ -10,7 +10,7 @@
 // pairs is set), rows [first_row, first_row + rows) of the global batch; rows that do not exist are all zero, so their
 // weight is 0. Mixup and cutmix pair neighbouring rows 2j, 2j + 1 of the shuffled batch, so both are on one rank; the last
 // row of an odd batch has no partner and stays as it is. Row weights are not mixed.
-// Memory: ahead + 1 batches, allocated at open; nothing is allocated per batch.
+// Memory: ahead + 1 batches, allocated at open, in cfg.memory; nothing is allocated per batch.
 // Threading: one consumer; worker threads inside; data_loader_progress may be called from any thread.
 #ifndef DATA_LOADER_H
 #define DATA_LOADER_H
@@ -80,6 +80,13 @@ void data_set_close(data_set *s);          // any set; NULL is ignored
 int data_set_field(const data_set *s, const char *name);                                // -1: it has no such field
 void data_set_add_field(data_set *s, const char *name, mn_dtype dtype, mn_shape shape); // while a set is opened
 
+// Where batches lie: memory that a GPU reads faster than the program's own. All members 0: the program's own.
+typedef struct data_memory {
+    mn_err (*alloc)(void *ctx, size_t bytes, void **out);
+    void (*release)(void *ctx, void *p, size_t bytes);
+    void *ctx;
+} data_memory;
+
 typedef struct data_loader_cfg {
     data_set *set;                   // borrowed
     int64_t batch;                   // global
@@ -93,6 +100,7 @@ typedef struct data_loader_cfg {
     // Training: the shards this rank reads are added to it and it is started (data/copies.h); NULL: none. Closed by the
     // caller after the loader.
     struct data_copies *copies;
+    data_memory memory; // used by the threads that open and close the loader
 } data_loader_cfg;
 
 typedef struct data_batch {

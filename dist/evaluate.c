@@ -3,8 +3,11 @@
 
 #include "dist/proceed.h"
 #include "nn/base/fault.h"
+#include "nn/base/mem.h"
+#include "nn/device.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 nn_tensor *dist_input(nn_graph *g, const data_set *set, int64_t rows, const char *field)
@@ -23,9 +26,36 @@ mn_err dist_feed(nn_graph *g, const data_set *set, const data_batch *b)
 {
     for (int i = 0; i < b->n_fields; i++) {
         const char *name = set->field[i].name;
-        if (nn_graph_input(g, name, NULL)) MN_TRY(nn_graph_feed(g, name, b->field[i], b->bytes[i]));
+        if (nn_graph_has_input(g, name)) MN_TRY(nn_graph_feed(g, name, b->field[i], b->bytes[i]));
     }
     return MN_OK;
+}
+
+static mn_err batch_alloc(void *device, size_t bytes, void **out)
+{
+    const nn_device *d = device;
+    return d->host_alloc(d, out, bytes, "batches prepared ahead");
+}
+
+static void batch_free(void *device, void *p, size_t bytes)
+{
+    const nn_device *d = device;
+    d->host_release(d, p, bytes);
+}
+
+data_memory dist_batch_memory(const nn_graph *g)
+{
+    return (data_memory){batch_alloc, batch_free, (void *)nn_params_device(nn_graph_params(g))};
+}
+
+mn_err dist_release(data_loader *l, nn_graph *g, const data_batch *b, mn_err err)
+{
+    char *message = err == MN_OK ? NULL : mn_strdup(mn_errmsg());
+    mn_err copied = nn_graph_fed(g);
+    data_loader_release(l, b);
+    if (err != MN_OK) (void)mn_fail(err, "%s", message);
+    free(message);
+    return err == MN_OK ? copied : err;
 }
 
 static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, const data_batch *b)
@@ -33,7 +63,6 @@ static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, 
     MN_TRY(dist_feed(g, set, b));
     MN_TRY(nn_graph_run(g, &(nn_tick){.first_row = b->at.position + b->first_row, .rows = b->rows}));
     MN_TRY(t->score_add(t->ctx, g, b));
-    MN_TRY(nn_graph_fed(g)); // the batch is released next
     return nn_graph_status(g);
 }
 
@@ -44,8 +73,7 @@ static mn_err score_all(dist_comm *c, const dist_task *t, nn_graph *g, const dat
         const data_batch *b = NULL;
         mn_err e = data_loader_next(l, &b);
         if (e == MN_OK && !b) return MN_OK;
-        if (e == MN_OK) e = score_batch(t, g, set, b);
-        if (b) data_loader_release(l, b);
+        if (e == MN_OK) e = dist_release(l, g, b, score_batch(t, g, set, b));
         MN_TRY(dist_proceed(c, e));
     }
 }
@@ -54,8 +82,13 @@ mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *se
                      dist_score *out)
 {
     data_loader *l = NULL;
-    data_loader_cfg cfg = {
-        .set = set, .batch = batch, .rank = dist_rank(c), .world = dist_world(c), .threads = threads, .ahead = 2};
+    data_loader_cfg cfg = {.set = set,
+                           .batch = batch,
+                           .rank = dist_rank(c),
+                           .world = dist_world(c),
+                           .threads = threads,
+                           .ahead = 2,
+                           .memory = dist_batch_memory(g)};
     memset(out, 0, sizeof *out);
     out->loss = NAN;
     (void)mn_fault("eval");

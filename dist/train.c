@@ -263,7 +263,8 @@ static mn_err open_loader(loop *l)
                          .mixup = cfg->mixup,
                          .mixup_fields = cfg->mixup_fields,
                          .weights = cfg->weights,
-                         .epoch_samples = cfg->epoch_samples};
+                         .epoch_samples = cfg->epoch_samples,
+                         .memory = dist_batch_memory(l->graph)};
     if (cfg->stage && !cfg->dry_run) {
         data_copies_cfg copies = {
             .where = cfg->stage, .limit = cfg->stage_limit, .lead = dist_where(l->comm)->local_rank == 0};
@@ -354,7 +355,6 @@ static mn_err put_batch(loop *l, const data_batch *b)
     MN_TRY(nn_graph_run(l->graph, &(nn_tick){(uint64_t)l->state.step, b->first_row, b->rows}));
     MN_TRY(nn_optim_post(l->optim));
     MN_TRY(dist_gradients_post(l->gradients));
-    MN_TRY(nn_graph_fed(l->graph));
     l->flying[l->state.step % FLYING] = (flight){.step = l->state.step,
                                                  .epoch = b->at.epoch,
                                                  .samples = b->global_rows,
@@ -437,8 +437,7 @@ static mn_err train_step(loop *l)
     l->data_s = mn_seconds() - l->begin;
     dist_watchdog_phase(l->watchdog, DIST_PHASE_STEP, l->state.step);
     mn_err err = mn_fault("step") == 1 ? mn_fail(MN_EINTERNAL, "injected fault") : put_batch(l, b);
-    data_loader_release(l->loader, b);
-    MN_TRY(err);
+    MN_TRY(dist_release(l->loader, l->graph, b, err));
     int ahead = l->device->on_host ? 0 : 1;
     return l->state.step - l->landed > ahead ? land(l) : MN_OK;
 }

@@ -75,8 +75,13 @@ int64_t dist_steps_per_epoch(const data_set *set, int64_t batch, int64_t epoch_s
 
 // Graph input for the field of the set with that name: (rows, field shape...).
 nn_tensor *dist_input(nn_graph *g, const data_set *set, int64_t rows, const char *field);
-// Copies the fields of the batch that are inputs of the graph.
+// Copies the fields of the batch that are inputs of the graph. On a GPU that goes on when this returns, fastest from
+// the memory of dist_batch_memory, so a batch that was fed is given back to its loader by dist_release.
 MN_MUST_CHECK mn_err dist_feed(nn_graph *g, const data_set *set, const data_batch *b);
+data_memory dist_batch_memory(const nn_graph *g);
+// Waits until the batch has been copied, also when what was done with it failed (err), and gives it back. Returns err;
+// when that is MN_OK, what became of the copies.
+MN_MUST_CHECK mn_err dist_release(data_loader *l, nn_graph *g, const data_batch *b, mn_err err);
 
 // One pass over a set: forward only, scored by the task. The graph was built in evaluation mode for
 // data_loader_plan_rows(batch, world, 0) rows. Ends early with MN_EINTERRUPTED when a signal asks to stop.

@@ -38,6 +38,11 @@ static nn_tensor *find(const nn__named *list, int n, const char *name)
     return NULL;
 }
 
+int nn_graph_has_input(const nn_graph *g, const char *name)
+{
+    return g->arena && find(g->input, g->n_inputs, name) != NULL;
+}
+
 void *nn_graph_input(nn_graph *g, const char *name, size_t *bytes)
 {
     nn_tensor *t = find(g->input, g->n_inputs, name);

@@ -89,6 +89,7 @@ int nn_graph_param_order(const nn_graph *g, struct nn_param **out, int capacity)
 // taken (nn_graph_fed).
 MN_MUST_CHECK mn_err nn_graph_feed(nn_graph *g, const char *input, const void *host, size_t bytes);
 MN_MUST_CHECK mn_err nn_graph_fed(nn_graph *g); // waits until the memory of all feeds so far may be used again
+int nn_graph_has_input(const nn_graph *g, const char *input);
 void *nn_graph_input(nn_graph *g, const char *input, size_t *bytes); // to fill in place instead of feeding
 MN_MUST_CHECK mn_err nn_graph_run(nn_graph *g, const nn_tick *tick);
 // Called after each backward step, with its index: for reductions during backward; and once behind the last step: for

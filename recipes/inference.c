@@ -95,7 +95,6 @@ static mn_err run_batch(mien_inference *m, const data_set *set, const data_batch
     MN_TRY(dist_feed(m->graph, set, b));
     MN_TRY(nn_graph_run(m->graph, &(nn_tick){.first_row = b->at.position, .rows = b->rows}));
     MN_TRY(each(ctx, m->graph, b));
-    MN_TRY(nn_graph_fed(m->graph)); // the batch is released next
     return nn_graph_status(m->graph);
 }
 
@@ -117,15 +116,18 @@ static mn_err run_share(mien_inference *m, data_set *set, int64_t rows, mien_eac
     const data_batch *b = NULL;
     double start = mn_seconds(), told = start;
     int64_t done = 0;
-    data_loader_cfg cfg = {
-        .set = set, .batch = rows, .world = 1, .threads = (int)m->job->common.loader_threads, .ahead = 2};
+    data_loader_cfg cfg = {.set = set,
+                           .batch = rows,
+                           .world = 1,
+                           .threads = (int)m->job->common.loader_threads,
+                           .ahead = 2,
+                           .memory = dist_batch_memory(m->graph)};
     mn_err err = MN_OK;
     if (set->count == 0) return MN_OK;
     MN_TRY(data_loader_open(&l, &cfg, (data_state){0}));
     while ((err = data_loader_next(l, &b)) == MN_OK && b) {
-        err = run_batch(m, set, b, each, ctx);
         done += b->rows;
-        data_loader_release(l, b);
+        err = dist_release(l, m->graph, b, run_batch(m, set, b, each, ctx));
         if (err == MN_OK) err = dist_share_proceed(share);
         if (err != MN_OK) break;
         tell_progress(done, set->count, start, &told);

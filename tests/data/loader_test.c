@@ -413,3 +413,57 @@ Test(loader, progress_counts_rows)
     cr_assert_eq(ready, 0);
     data_loader_close(l);
 }
+
+typedef struct lender { // of memory for batches
+    int64_t given, out, limit;
+    char *low, *high; // of what was given
+} lender;
+
+static mn_err lend(void *ctx, size_t bytes, void **out)
+{
+    lender *m = ctx;
+    if (m->given == m->limit) return mn_fail(MN_EMEM, "no more");
+    char *p = mn_calloc(1, bytes);
+    if (!m->low || p < m->low) m->low = p;
+    if (p + bytes > m->high) m->high = p + bytes;
+    m->given++;
+    m->out += (int64_t)bytes;
+    *out = p;
+    return MN_OK;
+}
+
+static void take_back(void *ctx, void *p, size_t bytes)
+{
+    lender *m = ctx;
+    m->out -= (int64_t)bytes;
+    free(p);
+}
+
+Test(loader, batches_lie_in_the_memory_that_is_lent)
+{
+    counting_set set = counting_set_make(40);
+    lender m = {.limit = INT64_MAX};
+    data_loader_cfg cfg = {.set = &set.base,
+                           .batch = 10,
+                           .world = 1,
+                           .threads = 2,
+                           .ahead = 2,
+                           .memory = {.alloc = lend, .release = take_back, .ctx = &m}};
+    data_loader *l;
+    const data_batch *b;
+    cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_OK);
+    for (int k = 0; k < 4; k++) {
+        cr_assert_eq(data_loader_next(l, &b), MN_OK);
+        for (int f = 0; f < b->n_fields; f++)
+            cr_expect((char *)b->field[f] >= m.low && (char *)b->field[f] + b->bytes[f] <= m.high);
+        data_loader_release(l, b);
+    }
+    data_loader_close(l);
+    cr_expect_eq(m.given, 3 * set.base.n_fields);
+    cr_expect_eq(m.out, 0);
+    for (int64_t limit = 0; limit < 3 * set.base.n_fields; limit++) {
+        m = (lender){.limit = limit};
+        cr_expect_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_EMEM);
+        cr_expect_eq(m.out, 0, "%lld were lent, not all came back", (long long)limit);
+    }
+}
