@@ -90,6 +90,8 @@ part_build() {
     # Without a GPU to ask, nvcc knows nothing native.
     [ "$arch" != native ] || nvidia-smi -L 2>/dev/null | grep -q '^GPU' || arch=90-real
     set -- "$@" "-DMIEN_CUDA_ARCHITECTURES=$arch"
+    wheels=$("$python" -c 'import nvidia; print(list(nvidia.__path__)[0])' 2>/dev/null)
+    [ -z "$wheels" ] || set -- "$@" "-DMIEN_NVIDIA_WHEELS=$wheels"
   fi
   cmake "$@" >"$work/log/cmake.txt" 2>&1 || { tail -n 20 "$work/log/cmake.txt"; echo "cmake failed"; return 1; }
   grep -E 'CUDA module|Criterion' "$work/log/cmake.txt"
