@@ -193,10 +193,12 @@ static void check_gpu(report *r, const nn_cuda_info *info, int i)
 static void check_cuda_libraries(report *r, const nn_cuda_info *info)
 {
     int driver = info->driver, built = info->runtime;
+    char text[64] = "no driver";
+    if (driver) snprintf(text, sizeof text, "driver for CUDA up to %d.%d", driver / 1000, driver % 1000 / 10);
     add(r, "CUDA", driver && driver / 1000 < built / 1000 ? WARN : OK,
         "update the NVIDIA driver, or build with an older CUDA toolkit",
-        "module built with CUDA %d.%d; driver for CUDA up to %d.%d; cuBLASLt %s, cuDNN %s", built / 1000,
-        built % 1000 / 10, driver / 1000, driver % 1000 / 10, info->cublaslt, info->cudnn);
+        "module built with CUDA %d.%d; %s; cuBLASLt %s, cuDNN %s", built / 1000, built % 1000 / 10, text,
+        info->cublaslt, info->cudnn);
     add(r, "NCCL", info->has_nccl || info->devices < 2 ? OK : WARN,
         "one rank per GPU needs it: install libnccl2 or NVIDIA's wheel nvidia-nccl-cu13", "%s", info->nccl);
 }
@@ -217,7 +219,7 @@ static void check_cuda(report *r)
     nn_cuda_info *info = mn_calloc(1, sizeof *info);
     char why[256] = "";
     if (api->info(info) != MN_OK) snprintf(why, sizeof why, "%.255s", mn_errmsg());
-    if (info->driver) check_cuda_libraries(r, info);
+    check_cuda_libraries(r, info);
     if (*why) add(r, "GPU", l, "nvidia-smi must list a GPU before this can use it", "%s", why);
     for (int i = 0; i < info->devices; i++)
         check_gpu(r, info, i);
