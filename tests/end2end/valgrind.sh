@@ -6,7 +6,7 @@ command -v valgrind >/dev/null || { echo "SKIP valgrind: not installed"; exit 77
 "$mpirun" --oversubscribe --bind-to none --timeout 900 -n 2 valgrind --quiet \
   --suppressions="$here/../valgrind-mpi.supp" --leak-check=full --show-leak-kinds=definite \
   --errors-for-leak-kinds=definite --error-exitcode=99 --log-file="$work/valgrind.%p" "$mien" train \
-  "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/runs" train.steps=1 eval.split= deadline.step=600 \
+  "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/runs" device=cpu train.steps=1 eval.split= deadline.step=600 \
   >"$work/out" 2>&1
 code=$?
 [ $code = 0 ] || wrong "ended with $code"
