@@ -31,7 +31,7 @@ ctest --test-dir build/asan -LE 'long|fuzz|end2end' $again -j "$jobs" --output-o
 
 if command -v clang >/dev/null; then
   step "clang, no warnings"
-  [ -f build/clang/build.ninja ] || cmake -S . -B build/clang -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug -DMIEN_TESTS=OFF >/dev/null
+  [ -f build/clang/build.ninja ] || cmake -S . -B build/clang -G Ninja -DCMAKE_C_COMPILER=clang -DCMAKE_BUILD_TYPE=Debug -DMIEN_TESTS=OFF -DMIEN_CUDA=OFF >/dev/null
   cmake --build build/clang >"$log/clang" 2>&1 || { cat "$log/clang"; exit 1; }
 else
   echo "SKIP clang: not installed"
