@@ -217,7 +217,8 @@ static int file_of(const char *folder, const char *end, const char *word, char *
         char *text = data__korean_text(korean, e->d_name, n, !data__utf8(e->d_name, n));
         if (strstr(text, word) || (cp949 && strstr(cp949, word))) {
             found++;
-            snprintf(path, size, "%s/%s", folder, e->d_name);
+            int length = snprintf(path, size, "%s/%s", folder, e->d_name);
+            cr_assert(length > 0 && (size_t)length < size, "%s is too long", e->d_name);
         }
         free(text);
         free(cp949);
