@@ -435,7 +435,12 @@ const ops_row ops_rows[] = {
     {.name = "layernorm, 200", .build = layernorm, .in = {{ROWS(2, 13, 200), .grad = 1}}, OUT(2, 13, 200)},
     {.name = "layernorm, 512", .build = layernorm, .in = {{ROWS(2, 5, 512), .grad = 1}}, OUT(2, 5, 512)},
     {.name = "layernorm, 1024", .build = layernorm, .in = {{ROWS(1, 5, 1024), .grad = 1}}, OUT(1, 5, 1024)},
-    {.name = "layernorm, 2048", .build = layernorm, .in = {{ROWS(1, 3, 2048), .grad = 1}}, OUT(1, 3, 2048)},
+    // 1.2e-4 with vector code; 9.3e-4 under the sanitizers, where the 2048 values of a row are added one after the other.
+    {.name = "layernorm, 2048",
+     .build = layernorm,
+     .in = {{ROWS(1, 3, 2048), .grad = 1}},
+     OUT(1, 3, 2048),
+     .tol = 2e-3},
     {.name = "residual_layernorm, 256",
      .build = residual_layernorm,
      .in = {{ROWS(5, 17, 256), .grad = 1}, {ROWS(5, 17, 256), .grad = 1}},
