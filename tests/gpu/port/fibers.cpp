@@ -32,7 +32,7 @@ struct fiber {
     void *fake = NULL; // of the sanitizer
 };
 
-static struct block {
+struct block {
     const char *name;
     const std::function<void()> *kernel;
     std::vector<char> shared;
@@ -46,7 +46,10 @@ static struct block {
     std::vector<wait_kind> at;          // by thread
     unsigned current, count, chain_end; // chain_end: threads before it may follow in the same fiber
     char lane[MAX_THREADS][LANE_BYTES];
-} b;
+};
+
+// Never taken apart, so that fibers are still held when the leak check looks.
+static block &b = *new block();
 
 static void become(unsigned t)
 {
