@@ -14,6 +14,7 @@
 #ifndef DATA_IMPORT_H
 #define DATA_IMPORT_H
 
+#include "data/kind.h"
 #include "nn/base/err.h"
 
 #include <jansson.h>
@@ -56,10 +57,5 @@ typedef struct data_import_report {
 // MN_EDATA when too much was rejected (rejects.csv says what), MN_ENOINPUT when a needed file is missing.
 MN_MUST_CHECK mn_err data_import(const data_import_cfg *cfg, data_import_report *report);
 void data_import_report_free(data_import_report *report);
-
-typedef struct data_import_kind {
-    const char *name, *help;
-} data_import_kind;
-extern const data_import_kind data_import_kinds[]; // ends with a NULL name
 
 #endif

@@ -3,8 +3,26 @@
 #include "recipes/usage.h"
 #include "recipes/verbs.h"
 
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+
+char *mien_help_kinds(const data_kind *kinds, int key, const char *text)
+{
+    char *out = NULL, *unchanged = (char *)(uintptr_t)text;
+    size_t size = 0;
+    int width = 0;
+    if (key != ARGP_KEY_HELP_POST_DOC) return unchanged;
+    FILE *f = open_memstream(&out, &size);
+    if (!f) return unchanged;
+    fputs("KIND is one of:\n", f);
+    for (const data_kind *k = kinds; k->name; k++)
+        if ((int)strlen(k->name) > width) width = (int)strlen(k->name);
+    for (const data_kind *k = kinds; k->name; k++)
+        fprintf(f, "  %-*s %s\n", width, k->name, k->help);
+    fputs(text, f);
+    return fclose(f) == 0 ? out : unchanged;
+}
 
 typedef struct action {
     const char *name, *help;

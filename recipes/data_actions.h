@@ -3,6 +3,7 @@
 #ifndef RECIPES_DATA_ACTIONS_H
 #define RECIPES_DATA_ACTIONS_H
 
+#include "data/kind.h"
 #include "nn/base/err.h"
 
 #include <jansson.h>
@@ -12,6 +13,9 @@ mn_err mien_data_import(int argc, char **argv);
 mn_err mien_data_verify(int argc, char **argv);
 mn_err mien_data_info(int argc, char **argv);
 mn_err mien_data_export(int argc, char **argv);
+
+// For the help filter of argp: the kinds go where it puts the text after the options.
+char *mien_help_kinds(const data_kind *kinds, int key, const char *text);
 
 // One object to stdout, with a line end; MN_EIO when it cannot be written.
 MN_MUST_CHECK mn_err mien_print_json(const json_t *o);

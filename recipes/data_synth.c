@@ -64,23 +64,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
     }
 }
 
-// The kinds go where argp puts the text after the options.
 static char *help(int key, const char *text, void *input)
 {
-    char *out = NULL;
-    size_t size = 0;
-    int width = 0;
     (void)input;
-    if (key != ARGP_KEY_HELP_POST_DOC) return (char *)(uintptr_t)text;
-    FILE *f = open_memstream(&out, &size);
-    if (!f) return (char *)(uintptr_t)text;
-    fputs("KIND is one of:\n", f);
-    for (const data_synth_kind *k = data_synth_kinds; k->name; k++)
-        if ((int)strlen(k->name) > width) width = (int)strlen(k->name);
-    for (const data_synth_kind *k = data_synth_kinds; k->name; k++)
-        fprintf(f, "  %-*s %s\n", width, k->name, k->help);
-    fputs(text, f);
-    return fclose(f) == 0 ? out : (char *)(uintptr_t)text;
+    return mien_help_kinds(data_synth_kinds, key, text);
 }
 
 static const struct argp argp = {

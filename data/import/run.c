@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const data_import_kind data_import_kinds[] = {
+const data_kind data_import_kinds[] = {
 #define X(id, name, help) {name, help},
 #include "data/import.def"
 #undef X

@@ -18,6 +18,7 @@
 #ifndef DATA_SYNTH_H
 #define DATA_SYNTH_H
 
+#include "data/kind.h"
 #include "data/shard.h"
 #include "nn/base/err.h"
 
@@ -45,11 +46,6 @@ typedef struct data_synth_report {
 // absent. A folder that was made with the same configuration is kept, with another one refused (MN_ECREATE);
 // OUT/.KIND.synth remembers the configuration. report may be NULL. MN_EUSAGE: unknown kind or a number out of range.
 MN_MUST_CHECK mn_err data_synth(const data_synth_cfg *cfg, data_synth_report *report);
-
-typedef struct data_synth_kind {
-    const char *name, *help;
-} data_synth_kind;
-extern const data_synth_kind data_synth_kinds[]; // ends with a NULL name
 
 typedef struct data_synth_truth {
     int split; // DATA_SPLIT_*

@@ -718,7 +718,7 @@ Test(import, missing_parts_are_named)
 {
     place p = make_place();
     data_import_report r;
-    for (const data_import_kind *k = data_import_kinds; k->name; k++) {
+    for (const data_kind *k = data_import_kinds; k->name; k++) {
         data_import_cfg cfg = config(&p, k->name);
         cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", k->name);
         cr_assert(access(p.out, F_OK) != 0);
