@@ -20,13 +20,13 @@
     X(affectnet, "affectnet", "AffectNet 2017: faces with boxes, landmarks and labels (CSV)")                          \
     X(affectnet8, "affectnet8", "AffectNet 2021: faces with landmarks and labels (npy)")                               \
     X(affwild2, "affwild2", "Aff-Wild2: videos with sound, crops, annotations of ABAW6")                               \
-    X(aihub, "aihub", "AI-Hub: Korean lists (JSON, CP949), three annotators, ages")                          \
+    X(aihub, "aihub", "AI-Hub: Korean lists (JSON, CP949), three annotators, ages")                                    \
     X(casia_webface, "casia-webface", "CASIA-WebFace: RecordIO and folders of the same faces")                         \
     X(celeba, "celeba", "CelebA: aligned faces with attributes, identities, boxes (txt)")                              \
     X(expw, "expw", "ExpW: one face or two a picture, boxes, expressions (lst)")                                       \
     X(ferplus, "ferplus", "FER+: grey faces with the votes of ten people (CSV, PNG)")                                  \
     X(folder, "folder", "pictures in a tree of folders, JPEG and PNG, without labels")                                 \
-    X(imdb_wiki, "imdb-wiki", "IMDB-WIKI: faces and pictures with ages and genders (MAT)")                       \
+    X(imdb_wiki, "imdb-wiki", "IMDB-WIKI: faces and pictures with ages and genders (MAT)")                             \
     X(s_affwild2, "s-affwild2", "s-Aff-Wild2: single crops with the labels of all tasks (ABAW4)")
 
 const data_kind data_synth_kinds[] = {
