@@ -10,7 +10,7 @@ cd "$(dirname "$0")"
 
 packages="build-essential cmake ninja-build pkg-config openmpi-bin libopenmpi-dev libdnnl-dev libhdf5-dev
 libturbojpeg0-dev libjpeg-dev libspng-dev libcairo2-dev libavformat-dev libavcodec-dev libavutil-dev libswresample-dev libswscale-dev libmatio-dev libyaml-dev
-libjansson-dev libcsv-dev libkissfft-dev libzip-dev libxxhash-dev libisal-dev librandom123-dev
+libjansson-dev libcsv-dev libkissfft-dev libzip-dev zlib1g-dev libxxhash-dev libisal-dev librandom123-dev
 libcriterion-dev"
 # Of the checks only; each check prints a skip where its tool is missing.
 check_packages="clang libclang-rt-dev clang-format valgrind iproute2"

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SECONDS = 1800, MEMORY_MIB = 4096 };
+enum { SECONDS = 1800, MEMORY_MIB = 1024 };
 
 mn_err data__imdb_rows(const void *bytes, size_t n, data__imdb_take *take, void *ctx)
 {

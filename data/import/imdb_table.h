@@ -1,5 +1,5 @@
-// imdb.mat and wiki.mat of IMDB-WIKI: read by mien-media, a child process with limits, because libmatio trusts its input;
-// what the child answers is checked here as if it were hostile too.
+// imdb.mat and wiki.mat of IMDB-WIKI: read by mien-media, a child process with limits, because such files were
+// passed hand to hand; what the child answers is checked here as if it were hostile too.
 // Threading: any thread; each call has its own child.
 #ifndef DATA_IMPORT_IMDB_TABLE_H
 #define DATA_IMPORT_IMDB_TABLE_H

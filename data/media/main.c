@@ -316,22 +316,15 @@ static mn_err read_chunks(const arguments *a, int fd)
     return sent == MN_OK ? err : sent;
 }
 
-static mn_err chunk_rows(const void *rows, size_t bytes)
+static mn_err chunk_rows(void *ctx, const void *rows, size_t bytes)
 {
+    (void)ctx;
     return chunk(WIRE_FACES, rows, bytes);
 }
 
 static mn_err faces_chunks(const arguments *a, int fd)
 {
-    const char *name = a->name ? a->name : a->path;
-    void *mat;
-    int next = dup(fd); // the descriptor that libmatio will get
-    if (next < 0) return mn_fail(MN_EIO, "%s: %s", name, strerror(errno));
-    close(next);
-    mn_err err = give_up_rights(a, (rlim_t)next + 1);
-    if (err == MN_OK) err = media_faces_open(fd, name, &mat);
-    if (err == MN_OK) err = limit_one(RLIMIT_NOFILE, 0, "open files");
-    if (err == MN_OK) err = media_faces_read(mat, name, chunk_rows);
+    mn_err err = media_faces_file(fd, a->name ? a->name : a->path, chunk_rows, NULL);
     if (err == MN_OK) return chunk(WIRE_END, NULL, 0);
     mn_err sent = chunk(WIRE_FAIL, mn_errmsg(), strlen(mn_errmsg()));
     return sent == MN_OK ? err : sent;
@@ -354,8 +347,8 @@ static mn_err run(arguments *a)
         return mn_fail(MN_EUSAGE, "%s is none of probe, read, make, faces, make-faces", a->verb);
     int fd = strcmp(a->path, "-") == 0 ? STDIN_FILENO : open(a->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return mn_fail(MN_ENOINPUT, "%s: %s", a->path, strerror(errno));
-    mn_err err = faces ? faces_chunks(a, fd) : give_up_rights(a, 0);
-    if (err == MN_OK && !faces) err = reads ? read_chunks(a, fd) : probe(fd, a->path);
+    mn_err err = give_up_rights(a, 0);
+    if (err == MN_OK) err = faces ? faces_chunks(a, fd) : reads ? read_chunks(a, fd) : probe(fd, a->path);
     if (fd != STDIN_FILENO) close(fd);
     return err;
 }
