@@ -145,7 +145,7 @@ static void moments(const nn_call *c, int64_t i, int64_t n, double *mean, double
     *var = count > 0 ? fmax(sums[n + i] / count - *mean * *mean, 0) : 0;
 }
 
-// A batch that is not finite leaves the running statistics alone: the step is skipped (dist/train.c), and what it had
+// A batch that is not finite leaves the running statistics alone: the step is skipped (dist/train_step.c), and what it had
 // written here could be neither taken back nor saved.
 static void update_running(const nn_call *c, int64_t i, double count, double mean, double var)
 {
