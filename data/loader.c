@@ -200,9 +200,15 @@ static slot *slot_to_fill(data_loader *l)
     return NULL;
 }
 
+// Under the lock. Of an evaluation every batch has been planned.
+static int all_planned(const data_loader *l)
+{
+    return !l->cfg.train && l->next.position >= l->samples;
+}
+
 static int can_plan(const data_loader *l)
 {
-    if (!l->cfg.train && l->next.position >= l->samples) return 0;
+    if (all_planned(l)) return 0;
     return l->slot[l->planned % l->n_slots].state == SLOT_FREE;
 }
 
@@ -420,7 +426,7 @@ mn_err data_loader_next(data_loader *l, const data_batch **out)
     mn_err err = MN_OK;
     pthread_mutex_lock(&l->lock);
     slot *s = &l->slot[l->handed % l->n_slots];
-    int over = !l->cfg.train && l->handed == l->planned && l->next.position >= l->samples;
+    int over = l->handed == l->planned && all_planned(l);
     mn_assert(over || s->state != SLOT_LENT); // the consumer holds every batch there is
     while (!over && s->state != SLOT_READY)
         pthread_cond_wait(&l->ready, &l->lock);
@@ -447,6 +453,15 @@ void data_loader_release(data_loader *l, const data_batch *b)
     mn_assert(s && s->state == SLOT_LENT);
     s->state = SLOT_FREE;
     pthread_cond_signal(&l->work);
+    pthread_mutex_unlock(&l->lock);
+}
+
+void data_loader_rewind(data_loader *l)
+{
+    pthread_mutex_lock(&l->lock);
+    mn_assert(all_planned(l) && l->handed == l->planned);
+    l->next.position = 0;
+    pthread_cond_broadcast(&l->work);
     pthread_mutex_unlock(&l->lock);
 }
 

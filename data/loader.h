@@ -127,6 +127,8 @@ int64_t data_loader_progress(const data_loader *l, int *ready);
 // failed read fails the batch it belongs to, here, with the message of the set; the loader then stays failed.
 MN_MUST_CHECK mn_err data_loader_next(data_loader *l, const data_batch **out);
 void data_loader_release(data_loader *l, const data_batch *b);
+// Evaluation, after its last batch: the same batches once more.
+void data_loader_rewind(data_loader *l);
 void data_loader_close(data_loader *l);
 
 #endif

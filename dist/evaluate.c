@@ -58,44 +58,55 @@ mn_err dist_release(data_loader *l, nn_graph *g, const data_batch *b, mn_err err
     return err == MN_OK ? copied : err;
 }
 
-static mn_err score_batch(const dist_task *t, nn_graph *g, const data_set *set, const data_batch *b)
+static mn_err score_batch(const dist_evaluation *e, const data_batch *b)
 {
-    MN_TRY(dist_feed(g, set, b));
-    MN_TRY(nn_graph_run(g, &(nn_tick){.first_row = b->at.position + b->first_row, .rows = b->rows}));
-    MN_TRY(t->score_add(t->ctx, g, b));
-    return nn_graph_status(g);
+    MN_TRY(dist_feed(e->graph, e->set, b));
+    MN_TRY(nn_graph_run(e->graph, &(nn_tick){.first_row = b->at.position + b->first_row, .rows = b->rows}));
+    MN_TRY(e->task->score_add(e->task->ctx, e->graph, b));
+    return nn_graph_status(e->graph);
 }
 
 // All ranks have equally many batches: after each they agree to go on.
-static mn_err score_all(dist_comm *c, const dist_task *t, nn_graph *g, const data_set *set, data_loader *l)
+static mn_err score_all(const dist_evaluation *e)
 {
     for (;;) {
         const data_batch *b = NULL;
-        mn_err e = data_loader_next(l, &b);
-        if (e == MN_OK && !b) return MN_OK;
-        if (e == MN_OK) e = dist_release(l, g, b, score_batch(t, g, set, b));
-        MN_TRY(dist_proceed(c, e));
+        mn_err err = data_loader_next(e->loader, &b);
+        if (err == MN_OK && !b) return MN_OK;
+        if (err == MN_OK) err = dist_release(e->loader, e->graph, b, score_batch(e, b));
+        MN_TRY(dist_proceed(e->comm, err));
     }
 }
 
-mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *set, int64_t batch, int threads,
-                     dist_score *out)
+static mn_err open_loader(dist_evaluation *e)
 {
-    data_loader *l = NULL;
-    data_loader_cfg cfg = {.set = set,
-                           .batch = batch,
-                           .rank = dist_rank(c),
-                           .world = dist_world(c),
-                           .threads = threads,
+    data_loader_cfg cfg = {.set = e->set,
+                           .batch = e->batch,
+                           .rank = dist_rank(e->comm),
+                           .world = dist_world(e->comm),
+                           .threads = e->threads,
                            .ahead = 2,
-                           .memory = dist_batch_memory(g)};
+                           .memory = dist_batch_memory(e->graph)};
+    return dist_agree(e->comm, data_loader_open(&e->loader, &cfg, (data_state){0}));
+}
+
+mn_err dist_evaluate(dist_evaluation *e, dist_score *out)
+{
+    const dist_task *t = e->task;
     memset(out, 0, sizeof *out);
     out->loss = NAN;
     (void)mn_fault("eval");
-    MN_TRY(dist_proceed(c, t->score_begin(t->ctx)));
-    mn_err err = dist_agree(c, data_loader_open(&l, &cfg, (data_state){0}));
-    if (err == MN_OK) err = score_all(c, t, g, set, l);
-    data_loader_close(l);
-    MN_TRY(err);
-    return t->score_end(t->ctx, c, out);
+    MN_TRY(dist_proceed(e->comm, t->score_begin(t->ctx)));
+    if (e->loader)
+        data_loader_rewind(e->loader);
+    else
+        MN_TRY(open_loader(e));
+    MN_TRY(score_all(e));
+    return t->score_end(t->ctx, e->comm, out);
+}
+
+void dist_evaluation_close(dist_evaluation *e)
+{
+    data_loader_close(e->loader);
+    e->loader = NULL;
 }

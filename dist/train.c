@@ -18,8 +18,7 @@ static mn_err evaluate(dist__loop *l)
     char loss[DIST_JSON_NUMBER];
     dist_score *score = mn_calloc(1, sizeof *score);
     dist_watchdog_phase(l->watchdog, DIST_PHASE_EVAL, l->state.step);
-    mn_err err = dist_evaluate(l->comm, l->task, l->eval_graph, l->task->eval, l->cfg->eval_batch,
-                               l->cfg->loader_threads, score);
+    mn_err err = dist_evaluate(&l->evaluation, score);
     if (err == MN_OK && score->select > l->state.best) {
         l->state.best = score->select;
         l->state.best_step = l->state.step;
@@ -146,6 +145,7 @@ static void finish(dist__loop *l, mn_err err)
 {
     dist_gradients_stop(l->gradients, err);
     dist_progress_close(l->progress);
+    dist_evaluation_close(&l->evaluation);
     data_loader_close(l->loader);
     data_copies_close(l->copies);
     // After an error the phase is still that of its step, whose deadline is not for a save.

@@ -83,9 +83,19 @@ data_memory dist_batch_memory(const nn_graph *g);
 // when that is MN_OK, what became of the copies.
 MN_MUST_CHECK mn_err dist_release(data_loader *l, nn_graph *g, const data_batch *b, mn_err err);
 
-// One pass over a set: forward only, scored by the task. The graph was built in evaluation mode for
-// data_loader_plan_rows(batch, world, 0) rows. Ends early with MN_EINTERRUPTED when a signal asks to stop.
-MN_MUST_CHECK mn_err dist_evaluate(dist_comm *c, const dist_task *t, nn_graph *g, data_set *set, int64_t batch,
-                                   int threads, dist_score *out);
+// Passes over a set: forward only, scored by the task. The graph was built in evaluation mode for
+// data_loader_plan_rows(batch, world, 0) rows. Threads and memory of the first pass are kept for those after it.
+typedef struct dist_evaluation {
+    dist_comm *comm; // all borrowed
+    const dist_task *task;
+    nn_graph *graph;
+    data_set *set;
+    int64_t batch;
+    int threads;
+    data_loader *loader; // NULL before the first pass
+} dist_evaluation;
+// One pass. Ends early with MN_EINTERRUPTED when a signal asks to stop; after an error only closing is left.
+MN_MUST_CHECK mn_err dist_evaluate(dist_evaluation *e, dist_score *out);
+void dist_evaluation_close(dist_evaluation *e);
 
 #endif

@@ -32,6 +32,7 @@ typedef struct dist__loop {
     char *ckpt_dir;
     nn_params *params;
     nn_graph *graph, *eval_graph;
+    dist_evaluation evaluation; // of eval_graph
     nn_optim *optim;
     const nn_device *device;
     dist_gradients *gradients;

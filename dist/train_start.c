@@ -42,6 +42,12 @@ static mn_err build_graphs(dist__loop *l)
         graph.mode = NN_EVAL;
         l->eval_graph = nn_graph_new(l->params, &graph);
         t->build(t->ctx, l->eval_graph, t->eval, data_loader_plan_rows(cfg->eval_batch, world, 0));
+        l->evaluation = (dist_evaluation){.comm = l->comm,
+                                          .task = t,
+                                          .graph = l->eval_graph,
+                                          .set = t->eval,
+                                          .batch = cfg->eval_batch,
+                                          .threads = cfg->loader_threads};
     }
     MN_TRY(dist_gradients_new(&l->gradients, l->comm, l->device));
     dist_gradients_sums(l->gradients, l->graph);

@@ -119,6 +119,7 @@ static mn_err eval(mien_job *j, const eval_arguments *a)
     const mien_common *c = &j->common;
     data_set *set = NULL;
     mien_inference *m = NULL;
+    dist_evaluation evaluation = {.comm = j->comm, .batch = c->eval_batch, .threads = (int)c->loader_threads};
     dist_score *score = mn_calloc(1, sizeof *score);
     mn_err err;
     mn_err named = *c->eval_split ? MN_OK : mn_recipe_fail(j->recipe, "eval.split", "is empty: nothing to score");
@@ -130,10 +131,14 @@ static mn_err eval(mien_job *j, const eval_arguments *a)
                dist_agree(j->comm, mien_inference_open(&m, j, set, rows, a->weights, a->last ? MIEN_LAST : MIEN_BEST)));
     MN_TRY_OUT(err, dist_agree(j->comm, mien_sources_check(j, set, m->from.path)));
     dist_task task = mien_dist_task(j, NULL, set);
+    evaluation.task = &task;
+    evaluation.graph = m->graph;
+    evaluation.set = set;
     dist_watchdog_phase(dist_watchdog_of(j->comm), DIST_PHASE_EVAL, 0);
-    MN_TRY_OUT(err, dist_evaluate(j->comm, &task, m->graph, set, c->eval_batch, (int)c->loader_threads, score));
+    MN_TRY_OUT(err, dist_evaluate(&evaluation, score));
     if (dist_rank(j->comm) == 0) print_score(a, m, c->eval_split, score);
 out:
+    dist_evaluation_close(&evaluation);
     mien_inference_close(m);
     data_set_close(set);
     free(score);

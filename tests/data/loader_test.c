@@ -222,37 +222,50 @@ Test(loader, ids_are_the_digest_of_the_ids_in_position_order)
     trace_free(&t);
 }
 
-Test(loader, evaluation_is_in_order_pads_the_tail_and_ends)
+// One pass of an evaluation in batches of 10, to its end; returns the rows of this rank.
+static int64_t run_evaluation(data_loader *l, int64_t count)
+{
+    int64_t seen = 0, batches = (count + 9) / 10;
+    const data_batch *b;
+    for (int64_t k = 0; k < batches; k++) {
+        cr_assert_eq(data_loader_next(l, &b), MN_OK);
+        cr_assert_not_null(b);
+        cr_assert_eq(b->at.position, k * 10);
+        cr_assert_eq(b->global_rows, count - k * 10 < 10 ? count - k * 10 : 10);
+        for (int64_t i = 0; i < b->rows; i++)
+            cr_assert_eq(b->index[i], k * 10 + b->first_row + i);
+        seen += b->rows;
+        check_missing_rows(b);
+        data_loader_release(l, b);
+    }
+    for (int again = 0; again < 2; again++) {
+        cr_assert_eq(data_loader_next(l, &b), MN_OK);
+        cr_assert_null(b);
+    }
+    return seen;
+}
+
+Test(loader, evaluation_is_in_order_pads_the_tail_ends_and_begins_anew)
 {
     static const int64_t counts[] = {0, 1, 9, 10, 11, 37, 40};
+    enum { PASSES = 3 };
     for (size_t c = 0; c < sizeof counts / sizeof counts[0]; c++) {
         counting_set set = counting_set_make(counts[c]);
         for (int world = 1; world <= 4; world++) {
-            int64_t seen = 0, batches = (counts[c] + 9) / 10;
+            int64_t seen = 0;
             for (int rank = 0; rank < world; rank++) {
                 data_loader_cfg cfg = {
                     .set = &set.base, .batch = 10, .rank = rank, .world = world, .threads = 2, .ahead = 2};
                 data_loader *l;
                 cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_OK);
-                cr_assert_eq(data_loader_batches(l), batches);
-                const data_batch *b;
-                for (int64_t k = 0; k < batches; k++) {
-                    cr_assert_eq(data_loader_next(l, &b), MN_OK);
-                    cr_assert_not_null(b);
-                    cr_assert_eq(b->global_rows, counts[c] - k * 10 < 10 ? counts[c] - k * 10 : 10);
-                    for (int64_t i = 0; i < b->rows; i++)
-                        cr_assert_eq(b->index[i], k * 10 + b->first_row + i);
-                    seen += b->rows;
-                    check_missing_rows(b);
-                    data_loader_release(l, b);
-                }
-                for (int again = 0; again < 2; again++) {
-                    cr_assert_eq(data_loader_next(l, &b), MN_OK);
-                    cr_assert_null(b);
+                cr_assert_eq(data_loader_batches(l), (counts[c] + 9) / 10);
+                for (int pass = 0; pass < PASSES; pass++) {
+                    if (pass) data_loader_rewind(l);
+                    seen += run_evaluation(l, counts[c]);
                 }
                 data_loader_close(l);
             }
-            cr_assert_eq(seen, counts[c]);
+            cr_assert_eq(seen, PASSES * counts[c]);
         }
     }
 }
