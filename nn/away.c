@@ -177,7 +177,10 @@ static mn_err record(nn_graph *g, mn_err (*body)(nn_graph *g))
     nn_recording *r = NULL;
     MN_TRY(d->record_begin(d));
     mn_err err = body(g);
-    mn_err end = err == MN_OK ? d->record_end(d, &r) : (d->record_end(d, &r), err);
+    char *why = err == MN_OK ? NULL : mn_strdup(mn_errmsg()); // ending a recording that has failed fails as well
+    mn_err end = d->record_end(d, &r);
+    if (err != MN_OK) end = mn_fail(err, "%s", why);
+    free(why);
     if (end != MN_OK && r) d->forget(d, r);
     MN_TRY(end);
     w->recording = r;

@@ -5,6 +5,7 @@
 mn_err nn_cuda_check(cudaError_t e, const char *what)
 {
     if (e == cudaSuccess) return MN_OK;
+    (void)cudaGetLastError(); // told here, so that it is not found again after the next launch
     return mn_fail(e == cudaErrorMemoryAllocation ? MN_EMEM : MN_EDEVICE, "%s: CUDA says: %s (%d)", what,
                    cudaGetErrorString(e), (int)e);
 }

@@ -284,6 +284,7 @@ static void close_device(const nn_device *d)
     if (v->taken) (void)cudaEventDestroy(v->taken);
     if (v->ahead) (void)cudaStreamDestroy(v->ahead);
     if (v->compute) (void)cudaStreamDestroy(v->compute);
+    (void)cudaGetLastError();
     free(v);
 }
 
@@ -311,6 +312,7 @@ static void name_device(cuda_device *v)
     (void)cudaDeviceGetPCIBusId(v->id, sizeof v->id, v->index);
     (void)nn_cuda_gemm_version(cublaslt, sizeof cublaslt);
     (void)nn_cuda_conv_version(cudnn, sizeof cudnn);
+    (void)cudaGetLastError(); // a name that is not known is no error
     snprintf(v->text, sizeof v->text, "%.99s, CUDA %d.%d, cuBLASLt %s, cuDNN %s", p.name, runtime / 1000,
              runtime % 1000 / 10, cublaslt, cudnn);
 }

@@ -19,6 +19,7 @@ typedef struct net {
 static const nn_device *gpu;
 static size_t pinned;
 static int waits, waits_at_release;
+static int kernel_waits; // the kernel asks for what a recording does not allow
 
 static mn_err counted_alloc(const nn_device *d, void **out, size_t bytes, const char *what)
 {
@@ -45,6 +46,12 @@ static void release(nn_node *n)
     waits_at_release = waits;
 }
 
+static mn_err forward(const nn_call *c)
+{
+    if (kernel_waits) MN_TRY(gpu->wait(gpu));
+    return gpu->kernels(gpu, &nn_op_add)->fwd(c);
+}
+
 // The module's, of an op with a state.
 static const nn_kernels *kernels(const nn_device *d, const nn_op *op)
 {
@@ -52,6 +59,7 @@ static const nn_kernels *kernels(const nn_device *d, const nn_op *op)
     (void)d;
     watched = *gpu->kernels(gpu, op);
     mn_assert(!watched.prepare);
+    watched.fwd = forward;
     watched.prepare = prepare;
     watched.release = release;
     return &watched;
@@ -141,4 +149,20 @@ Test(gpu_feed, a_graph_waits_before_it_is_taken_apart)
     int before = waits;
     net_close(&n);
     cr_expect_gt(waits_at_release, before);
+}
+
+// What has failed once must not be found by the next call.
+Test(gpu_feed, a_step_that_cannot_be_recorded_is_put_there_call_by_call)
+{
+    net n;
+    float x[N];
+    net_open(&n);
+    kernel_waits = 1;
+    for (int step = 0; step < 4; step++) {
+        fill(x, (float)step + 1);
+        cr_assert_eq(nn_graph_feed(n.graph, "x", x, sizeof x), MN_OK, "%s", mn_errmsg());
+        cr_expect_eq(run(&n, step), 3 * ((float)step + 1));
+    }
+    kernel_waits = 0;
+    net_close(&n);
 }
