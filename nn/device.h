@@ -63,6 +63,7 @@ struct nn_device {
     mn_err (*narrow)(const nn_device *d, mn_bf16 *to, const float *from, int64_t n);
 
     // The rest is NULL on the CPU.
+    mn_err (*free_bytes)(const nn_device *d, size_t *out); // of its memory, whoever has taken the rest
     // A second line of work beside the kernels, for the next batch: copy_ahead waits for nothing that is running.
     // join_ahead makes what follows wait for the copies put there so far; free_ahead makes later copies there wait for
     // what has been put on the device so far.

@@ -26,7 +26,8 @@ typedef struct cuda_device {
     cudaEvent_t forked, joined;
     mn_err (*idle)(void *ctx);
     void *idle_ctx;
-    char id[32], text[256];
+    int major, minor; // compute capability
+    char name[128], id[32], text[256];
 } cuda_device;
 
 struct nn_recording {
@@ -63,6 +64,13 @@ static void release(const nn_device *d, void *p, size_t bytes)
     (void)d;
     (void)bytes;
     (void)cudaFree(p);
+}
+
+static mn_err free_bytes(const nn_device *d, size_t *out)
+{
+    size_t total = 0;
+    (void)d;
+    return nn_cuda_check(cudaMemGetInfo(out, &total), "asking for free memory");
 }
 
 static mn_err host_alloc(const nn_device *d, void **out, size_t bytes, const char *what)
@@ -313,8 +321,22 @@ static void name_device(cuda_device *v)
     (void)nn_cuda_gemm_version(cublaslt, sizeof cublaslt);
     (void)nn_cuda_conv_version(cudnn, sizeof cudnn);
     (void)cudaGetLastError(); // a name that is not known is no error
+    v->major = p.major;
+    v->minor = p.minor;
+    snprintf(v->name, sizeof v->name, "%.127s", p.name);
     snprintf(v->text, sizeof v->text, "%.99s, CUDA %d.%d, cuBLASLt %s, cuDNN %s", p.name, runtime / 1000,
              runtime % 1000 / 10, cublaslt, cudnn);
+}
+
+// The module holds code for some GPUs only. Asked before anything is made for one, with a kernel that has nothing to do.
+static mn_err check_code(const cuda_device *v)
+{
+    char why[128];
+    if (nn_cuda_narrow(NULL, NULL, 0, v->compute) == MN_OK) return MN_OK;
+    snprintf(why, sizeof why, "%s", mn_errmsg());
+    return mn_fail(MN_EDEVICE,
+                   "kernels do not run on %s, compute capability %d.%d (%s): 8.0 is needed, and a build for it",
+                   v->name, v->major, v->minor, why);
 }
 
 static mn_err open_device(const nn_device **out, int index, const nn_op *const *ops)
@@ -328,6 +350,7 @@ static mn_err open_device(const nn_device **out, int index, const nn_op *const *
     v->ops = ops;
     mn_err err = make_streams(v);
     name_device(v);
+    if (err == MN_OK) err = check_code(v);
     v->device = (nn_device){.name = "cuda",
                             .id = v->id,
                             .text = v->text,
@@ -344,6 +367,7 @@ static mn_err open_device(const nn_device **out, int index, const nn_op *const *
                             .kernels = kernels,
                             .adamw = adamw,
                             .narrow = narrow,
+                            .free_bytes = free_bytes,
                             .copy_ahead = copy_ahead,
                             .join_ahead = join_ahead,
                             .free_ahead = free_ahead,

@@ -7,12 +7,10 @@
 
 #include "nn/base/clock.h"
 #include "nn/base/mem.h"
-#include "nn/device_cuda.h"
 #include "nn/optim.h"
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 typedef struct bench {
     const mien_bench_cfg *cfg;
@@ -35,16 +33,8 @@ typedef struct bench {
 // What is free on the GPU; 0 on a CPU.
 static mn_err gpu_free(const nn_device *d, size_t *bytes)
 {
-    const nn_cuda_api *api;
     *bytes = 0;
-    if (d->on_host) return MN_OK;
-    MN_TRY(nn_cuda_module_open(&api));
-    nn_cuda_info *info = mn_calloc(1, sizeof *info);
-    mn_err err = api->info(info);
-    for (int i = 0; err == MN_OK && i < info->devices; i++)
-        if (strcmp(info->device[i].bus, d->id) == 0) *bytes = info->device[i].free;
-    free(info);
-    return err;
+    return d->on_host ? MN_OK : d->free_bytes(d, bytes);
 }
 
 // Recorded with the step.

@@ -18,6 +18,8 @@ line GPU "reads the memory of GPU 0"
 CUDA_PORT_DEVICES=0 doctor
 line GPU "finds no GPU"
 line device "auto: the processor"
+CUDA_PORT_CODE=0 doctor
+line device "auto: the processor: kernels do not run on CPU port, compute capability 9.0"
 MIEN_CUDA_MODULE=$work/none.so doctor
 line CUDA "this build has no CUDA module"
 line device "auto: the processor"

@@ -265,6 +265,8 @@ const char *cudaGetErrorString(cudaError_t e)
         return "no error";
     case cudaErrorMemoryAllocation:
         return "out of memory";
+    case cudaErrorNoKernelImageForDevice:
+        return "no kernel image is available for execution on the device";
     case cudaErrorNotReady:
         return "device not ready";
     case cudaErrorStreamCaptureUnsupported:
@@ -354,8 +356,13 @@ cudaError_t cudaFuncGetAttributes(cudaFuncAttributes *a, const void *kernel)
 
 bool cuda_port_allowed(const void *kernel, size_t shared_bytes)
 {
+    static const int code = number_of("CUDA_PORT_CODE", 1); // 0: as a GPU that nothing was compiled for
     cudaFuncAttributes a;
     cudaFuncGetAttributes(&a, kernel);
+    if (!code) {
+        fail(cudaErrorNoKernelImageForDevice);
+        return false;
+    }
     if (shared_bytes <= (size_t)a.maxDynamicSharedSizeBytes) return true;
     fail(cudaErrorInvalidValue);
     return false;
