@@ -72,6 +72,13 @@ static mn_err read_frame(data_set *base, void *memory, int64_t index, data_draw 
     return MN_OK;
 }
 
+static void prefetch_frame(const data_set *base, int64_t index)
+{
+    int64_t record;
+    const data_shard *shard = data_selection_place(((const frame_set *)base)->selection, index, &record);
+    data_shard_prefetch(shard, record);
+}
+
 static uint64_t id_of(const data_set *base, int64_t index)
 {
     return (uint64_t)data_selection_record(((const frame_set *)base)->selection, index);
@@ -93,6 +100,7 @@ static void copy_shard(const data_set *base, data_copies *to, int source, int sh
 static const data_set_ops frame_ops = {.name = "frames",
                                        .copy = copy_shard,
                                        .read = read_frame,
+                                       .prefetch = prefetch_frame,
                                        .id = id_of,
                                        .scratch_open = open_scratch,
                                        .scratch_close = close_scratch,

@@ -31,6 +31,9 @@ typedef struct slot {
     char message[1024];
 } slot;
 
+// Batches planned and not yet filled: the samples of the second are fetched while the first is filled.
+enum { PLANNED = 2 };
+
 struct data_loader {
     data_loader_cfg cfg;
     data_set *set;
@@ -145,6 +148,15 @@ static void plan_batch(data_loader *l, slot *s, data_cursor *cursor)
     }
 }
 
+// A thread waits for the disk one record at a time; asked for a batch ahead, the disk or the file system's servers work
+// on all of them at once.
+static void prefetch_rows(const data_loader *l, const slot *s)
+{
+    if (!l->set->ops->prefetch) return;
+    for (int64_t row = 0; row < s->batch.rows; row++)
+        l->set->ops->prefetch(l->set, s->batch.index[row]);
+}
+
 static mn_err read_row(data_loader *l, slot *s, void *scratch, int64_t row)
 {
     const data_batch *b = &s->batch;
@@ -215,7 +227,7 @@ static int can_plan(const data_loader *l)
 // One piece of work, entered and left under the lock; 0 when there was none.
 static int work_once(data_loader *l, int thread)
 {
-    slot *s = slot_to_fill(l);
+    slot *s = can_plan(l) && l->planned - l->filled < PLANNED ? NULL : slot_to_fill(l);
     if (s) {
         int64_t row, unit = s->taken++;
         pthread_mutex_unlock(&l->lock);
@@ -234,6 +246,7 @@ static int work_once(data_loader *l, int thread)
     claim_batch(l, s);
     pthread_mutex_unlock(&l->lock);
     plan_batch(l, s, l->cursor[thread]);
+    prefetch_rows(l, s);
     pthread_mutex_lock(&l->lock);
     s->state = SLOT_FILLING;
     if (s->units == 0) finish_slot(l, s);

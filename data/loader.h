@@ -57,6 +57,8 @@ typedef struct data_set_ops {
     // Fills field[i] (the row's memory, not cleared) for sample `index`. Called by several threads at once, each with a
     // scratch of its own.
     mn_err (*read)(data_set *s, void *scratch, int64_t index, data_draw draw, void *const *field);
+    // The sample will be read soon: its bytes may be on their way from the disk until then. NULL: nothing to gain.
+    void (*prefetch)(const data_set *s, int64_t index);
     uint64_t (*id)(const data_set *s, int64_t index); // part << 48 | record in manifest order
     mn_err (*scratch_open)(data_set *s, void **out);  // NULL: read needs none
     void (*scratch_close)(data_set *s, void *scratch);

@@ -71,6 +71,14 @@ static mn_err read_mixed(data_set *base, void *memory, int64_t index, data_draw 
     return m->set[k]->ops->read(m->set[k], ((void **)memory)[k], i, draw, field);
 }
 
+static void prefetch_mixed(const data_set *base, int64_t index)
+{
+    const mix *m = (const mix *)base;
+    int64_t i;
+    const data_set *set = m->set[data_mix_part(base, index, &i)];
+    if (set->ops->prefetch) set->ops->prefetch(set, i);
+}
+
 static uint64_t id_of(const data_set *base, int64_t index)
 {
     const mix *m = (const mix *)base;
@@ -106,6 +114,7 @@ static void copy_shard(const data_set *base, struct data_copies *to, int source,
 static const data_set_ops mix_ops = {.name = "mixture",
                                      .copy = copy_shard,
                                      .read = read_mixed,
+                                     .prefetch = prefetch_mixed,
                                      .id = id_of,
                                      .scratch_open = open_scratch,
                                      .scratch_close = close_scratch,

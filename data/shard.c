@@ -8,6 +8,7 @@
 #include "nn/base/mem.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -406,6 +407,13 @@ uint64_t data_shard_byte(const data_shard *s, int64_t i)
 {
     mn_assert(i >= 0 && i < s->info.records);
     return s->seal.payload_offset + s->index.offset[i];
+}
+
+void data_shard_prefetch(const data_shard *s, int64_t i)
+{
+    int copy = atomic_load_explicit(s->copy, memory_order_acquire);
+    size_t n = data_shard_size(s, i);
+    if (n) (void)posix_fadvise(copy >= 0 ? copy : s->fd, (off_t)data_shard_byte(s, i), (off_t)n, POSIX_FADV_WILLNEED);
 }
 
 mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size)

@@ -112,6 +112,9 @@ const data_shard_info *data_shard_about(const data_shard *s);
 const char *data_shard_name(const data_shard *s, int64_t i);
 size_t data_shard_size(const data_shard *s, int64_t i);   // bytes of record i
 uint64_t data_shard_byte(const data_shard *s, int64_t i); // where in the file record i begins
+// Asks the kernel to have record i in memory soon: never waits, never fails, changes nothing but the time that reading
+// takes (posix_fadvise; where a file system ignores it, nothing happens).
+void data_shard_prefetch(const data_shard *s, int64_t i);
 // Copies record i; MN_EDATA when its CRC is wrong, MN_EIO when reading fails.
 MN_MUST_CHECK mn_err data_shard_read(const data_shard *s, int64_t i, void *buffer, size_t capacity, size_t *size);
 // For records too large to be read whole each time (sound of a long video): the check of record i, in pieces, and bytes

@@ -12,11 +12,19 @@ float counting_pixel(int64_t index, data_draw draw, int pixel)
     return (float)index + mn_uniform(r.v[pixel % 4]);
 }
 
+static void prefetch_counting(const data_set *base, int64_t index)
+{
+    (void)index;
+    ((counting_set *)(uintptr_t)base)->prefetched++;
+}
+
 // The scratch is used for real: a loader that gives one to two threads at once is found by the comparison, or by TSan.
 static mn_err read_counting(data_set *base, void *scratch, int64_t index, data_draw draw, void *const *field)
 {
     counting_set *s = (counting_set *)base;
     float *row = scratch, *image = field[0], *target = field[1], *weight = field[2];
+    int64_t ahead = s->prefetched - s->reads++;
+    if (s->reads <= s->watched && ahead < s->ahead) s->ahead = ahead;
     if (index == s->bad) return mn_fail(MN_EDATA, "shard-7.h5: record %lld is damaged", (long long)index);
     for (int i = 0; i < PIXELS; i++)
         row[i] = counting_pixel(index, draw, i);
@@ -49,6 +57,7 @@ static void close_scratch(data_set *base, void *scratch)
 
 static const data_set_ops counting_ops = {.name = "counting",
                                           .read = read_counting,
+                                          .prefetch = prefetch_counting,
                                           .id = id_counting,
                                           .scratch_open = open_scratch,
                                           .scratch_close = close_scratch};

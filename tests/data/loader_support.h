@@ -10,6 +10,10 @@ typedef struct counting_set {
     data_set base;
     int64_t bad; // reading this sample fails; -1: none
     _Atomic int64_t scratches;
+    _Atomic int64_t prefetched, reads; // calls
+    // In the first `watched` reads: the fewest samples that were asked for and not read yet.
+    int64_t watched;
+    _Atomic int64_t ahead;
 } counting_set;
 
 counting_set counting_set_make(int64_t count);

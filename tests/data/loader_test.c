@@ -408,6 +408,30 @@ Test(loader, weighted_epochs_have_their_own_length)
     trace_free(&t);
 }
 
+// On each rank its own rows, and while a batch is filled those of the next one as well.
+Test(loader, samples_are_fetched_a_batch_ahead)
+{
+    for (int rank = 0; rank < 2; rank++) {
+        counting_set set = counting_set_make(400);
+        set.ahead = INT64_MAX;
+        set.watched = 7 * 10; // as long as there is memory for a batch more
+        data_loader_cfg cfg = {
+            .set = &set.base, .batch = 20, .rank = rank, .world = 2, .threads = 1, .ahead = 8, .train = 1};
+        data_loader *l;
+        const data_batch *b;
+        cr_assert_eq(data_loader_open(&l, &cfg, (data_state){0}), MN_OK);
+        for (int k = 0; k < 10; k++) {
+            cr_assert_eq(data_loader_next(l, &b), MN_OK);
+            data_loader_release(l, b);
+        }
+        data_loader_close(l);
+        cr_assert_geq(set.reads, 10 * 10);
+        cr_assert_geq(set.prefetched, set.reads);
+        cr_assert_leq(set.prefetched, set.reads + 9 * 10, "a sample is asked for more than once");
+        cr_assert_geq(set.ahead, 10, "a row was read when nothing of the next batch was asked for");
+    }
+}
+
 Test(loader, progress_counts_rows)
 {
     counting_set set = counting_set_make(40);
