@@ -215,6 +215,17 @@ static mn_err take(data__import *im, size_t size, data_record *r, data_image_inf
     return larger(im) && im->cut.kind == DATA__CUT_NOTHING ? encode(im, r) : MN_OK;
 }
 
+// The record of a frame stands without its picture: nothing of a rejected one stays in it.
+static void drop_picture(data_record *r)
+{
+    r->payload = NULL;
+    r->size = 0;
+    r->codec = DATA_CODEC_NONE;
+    r->width = r->height = 0;
+    r->channels = r->orientation = 0;
+    r->original = 0;
+}
+
 // Makes what is in im->file (have < size: the beginning of it) the record's payload, or rejects it. began: when reading
 // it did, 0 when only its header is to be looked at.
 static mn_err take_or_reject(data__import *im, size_t have, size_t size, int64_t began, const char *file, int64_t row,
@@ -230,6 +241,7 @@ static mn_err take_or_reject(data__import *im, size_t have, size_t size, int64_t
     }
     *accepted = err == MN_OK;
     if (err == MN_EDATA) {
+        drop_picture(r);
         data__import_reject(im, picture_reason(data_coder_fault(im->coder)), file, row, mn_errmsg());
         return MN_OK;
     }
@@ -239,6 +251,7 @@ static mn_err take_or_reject(data__import *im, size_t have, size_t size, int64_t
     if (im->cut.kind == DATA__CUT_NO_BOX) data__import_reject(im, DATA__REJECT_NO_BOX, file, row, "");
     *accepted = im->cut.kind != DATA__CUT_NO_BOX &&
                 (im->cut.kind != DATA__CUT_OUTSIDE || data__import_box(im, r->box, file, row));
+    if (!*accepted) drop_picture(r);
     return MN_OK;
 }
 
