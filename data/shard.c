@@ -141,9 +141,12 @@ static mn_err fill_video(data_shard *s, int64_t i)
     v->audio_offset_us = COLUMN(s, DATA__V_AUDIO_OFFSET, int64_t, i);
     v->fps_num = COLUMN(s, DATA__V_FPS_NUM, int32_t, i);
     v->fps_den = COLUMN(s, DATA__V_FPS_DEN, int32_t, i);
-    v->frames = COLUMN(s, DATA__V_FRAMES, int64_t, i);
+    v->decoded = v->frames = COLUMN(s, DATA__V_FRAMES, int64_t, i);
     v->first_record = COLUMN(s, DATA__V_FIRST, int64_t, i);
     v->n_records = COLUMN(s, DATA__V_COUNT, int64_t, i);
+    if (v->frames < v->n_records) v->frames = v->n_records;
+    for (int t = 0; t < DATA_TASKS; t++)
+        if (v->frames < v->labels[t]) v->frames = v->labels[t];
     int64_t n = s->info.records;
     if (!v->name || !v->source || v->first_record < 0 || v->n_records < 0 || v->first_record > n ||
         v->n_records > n - v->first_record || v->split[0] > DATA_SPLIT_TEST || v->split[1] > DATA_SPLIT_TEST ||

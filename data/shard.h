@@ -43,7 +43,8 @@ typedef struct data_video {    // one row of /video
     uint8_t subject;           // 0 none, 1 left, 2 right
     uint8_t has_audio;
     int32_t fps_num, fps_den;
-    int64_t frames;                  // decoded frames, or the largest frame number known
+    int64_t decoded;                 // frames of its media file, 0: there is none
+    int64_t frames;                  // when read: the most of decoded, records and label rows
     int64_t first_record, n_records; // in this shard; records of a video are in frame order and in one shard
     int64_t labels[DATA_TASKS];      // rows of its label files, 0: none
     int64_t audio_offset_us;         // start of its sound after the first frame; the stored PCM is aligned already

@@ -190,7 +190,7 @@ mn_err data_writer_video(data_writer *w, const data_video *v, int32_t *row)
     PUSH(w, DATA__V_AUDIO_OFFSET, int64_t, v->audio_offset_us);
     PUSH(w, DATA__V_FPS_NUM, int32_t, v->fps_num);
     PUSH(w, DATA__V_FPS_DEN, int32_t, v->fps_den);
-    PUSH(w, DATA__V_FRAMES, int64_t, v->frames);
+    PUSH(w, DATA__V_FRAMES, int64_t, v->decoded);
     PUSH(w, DATA__V_FIRST, int64_t, w->columns.rows[DATA__CRC]);
     PUSH(w, DATA__V_COUNT, int64_t, 0);
     w->open_video = i;

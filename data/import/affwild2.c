@@ -136,13 +136,18 @@ static void digest_videos(data__import *im, const data__aw_state *s)
 static void note_videos(data__import *im, const data__aw_state *s)
 {
     const data__aw_tree *t = &s->tree;
+    char *used = mn_calloc((size_t)t->n_media + 1, 1);
     for (int64_t i = 0; i < t->n_videos; i++) {
         const data__aw_video *v = &t->videos[i];
+        if (v->media >= 0) used[v->media] = 1;
         int labelled = v->labels[0] || v->labels[1] || v->labels[2];
         if (!v->crops && !labelled && v->media < 0) data__import_note(im, DATA__NOTE_NOTHING, 1);
         if (!labelled) data__import_note(im, DATA__NOTE_NO_LABEL_FILE, 1);
         if (v->media < 0) data__import_note(im, DATA__NOTE_NO_MEDIA, 1);
     }
+    for (int64_t m = 0; m < t->n_media; m++)
+        if (!used[m]) data__import_note(im, DATA__NOTE_NO_VIDEO, 1);
+    free(used);
     data__import_compare(im, "folders of crops", t->n_crop_folders, PUBLISHED_FOLDERS);
     data__import_compare(im, "media files", t->n_media, PUBLISHED_MEDIA);
     data__import_compare(im, "VA label files for training", t->n_labels[DATA_VA][0], PUBLISHED_VA_TRAIN);

@@ -61,10 +61,8 @@ enum { DATA__AW_FPS = 30 }; // where no media file says better
 // The records of a video (at most u->records where there is a limit), and the sound of a media file.
 MN_MUST_CHECK mn_err data__aw_write_video(data__import *im, const data__unit *u, data_writer *w);
 MN_MUST_CHECK mn_err data__aw_write_sound(data__import *im, const data__unit *u, data_writer *w);
-// Reads a media file. *usable 0: it was rejected; what else is known of the video is worth having without it.
-MN_MUST_CHECK mn_err data__aw_media_read(data__import *im, const char *path, unsigned want, data_media *m, int *usable);
 
-// Frame number of a crop's file name ("00001.jpg"), 0 if it is none.
+// Frame number of a crop's file name ("00001.jpg", at most six digits), 0 if it is none.
 int64_t data__aw_frame(const char *name);
 
 #endif

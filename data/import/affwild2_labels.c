@@ -12,8 +12,8 @@
 enum { COLUMNS_MOST = 32 };
 
 typedef struct reader {
-    int task, n_columns;
-    int column[COLUMNS_MOST]; // AU: which of ours column k is, -1: one that we do not have
+    int task, n_columns, n_names; // n_names: of expressions, in the head line
+    int column[COLUMNS_MOST];     // AU: which of ours column k is, -1: one that we do not have
     data__aw_bad bad;
     void *ctx;
     data__aw_labels *out;
@@ -39,6 +39,7 @@ static int read_head(reader *r, data__text line)
         r->n_columns = 1; // eight names, one value
         for (int i = 0; i < n && i < DATA_EXPRESSIONS; i++)
             known += is_word(f[i], data_expression[i]);
+        r->n_names = n;
         return known == n && (n == DATA_EXPRESSIONS || n == DATA_EXPRESSIONS - 1);
     }
     r->n_columns = n;
@@ -118,7 +119,7 @@ static void read_row(reader *r, int64_t line, data__text text)
     }
     for (int k = 0; k < n; k++) {
         if (r->task == DATA_EXPR)
-            read_class(r, line, f[k], DATA_EXPRESSIONS - 1, &r->out->expr[i]);
+            read_class(r, line, f[k], r->n_names - 1, &r->out->expr[i]);
         else if (r->task == DATA_AU)
             read_class(r, line, f[k], 1, r->column[k] < 0 ? &other : &r->out->au[i * DATA_AUS + r->column[k]]);
         else

@@ -11,7 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
-enum { DEPTH = 5, SET_DEPTH = 3, CROP_ROOTS = 3 };
+// A picture named by its date is none of 20,240,101 frames: six digits are nine hours.
+enum { DEPTH = 5, SET_DEPTH = 3, CROP_ROOTS = 3, FRAME_DIGITS = 6 };
 #define LIST_MOST ((size_t)16 << 20)
 
 // Roots of crops, the better ones first: aligned crops are preferred where a video has both.
@@ -62,7 +63,7 @@ int64_t data__aw_frame(const char *name)
 {
     int64_t v = 0;
     int n = 0;
-    for (; n < 9 && isdigit((unsigned char)name[n]); n++)
+    for (; n < FRAME_DIGITS && isdigit((unsigned char)name[n]); n++)
         v = v * 10 + (name[n] - '0');
     int picture = !strcasecmp(name + n, ".jpg") || !strcasecmp(name + n, ".jpeg") || !strcasecmp(name + n, ".png");
     return picture ? v : 0;

@@ -22,16 +22,19 @@ static void settle_rate(data_media *m)
     m->fps_den = 1000;
 }
 
-mn_err data__aw_media_read(data__import *im, const char *path, unsigned want, data_media *m, int *usable)
+typedef enum media_state { SKIPPED, READ, UNUSABLE } media_state; // SKIPPED: by a dry run
+
+// UNUSABLE: mn_errmsg() says why; what else is known of the video is worth having without it.
+static mn_err read_file(data__import *im, const char *path, unsigned want, data_media *m, media_state *state)
 {
     memset(m, 0, sizeof(*m));
-    *usable = 0;
+    *state = SKIPPED;
     if (!data__import_media(im)) return MN_OK;
     mn_err err = data_media_read(path, want, NULL, m);
     data__import_media_done(im);
-    *usable = err == MN_OK;
+    *state = READ;
     if (err == MN_EDATA || err == MN_ERETRY) {
-        data__import_reject(im, DATA__REJECT_MEDIA, path, 0, mn_errmsg());
+        *state = UNUSABLE;
         memset(m, 0, sizeof(*m));
         return MN_OK;
     }
@@ -114,19 +117,33 @@ static void place_crops(film *f)
     }
 }
 
+// A file is listed once, whoever of its videos and its sound cannot be had.
+static int lists_media(const data__aw_state *s, const data__aw_video *v)
+{
+    for (const data__aw_video *before = s->tree.videos; before < v; before++)
+        if (before->media == v->media) return 0;
+    return 1;
+}
+
 static mn_err read_media(film *f, const data__aw_state *s)
 {
-    int usable = 0;
-    if (f->video->media >= 0)
-        MN_TRY(data__aw_media_read(f->im, s->tree.media[f->video->media].path, DATA_MEDIA_FRAMES, &f->media, &usable));
-    if (!usable) {
+    media_state state = SKIPPED;
+    if (f->video->media >= 0) {
+        const char *path = s->tree.media[f->video->media].path;
+        MN_TRY(read_file(f->im, path, DATA_MEDIA_FRAMES, &f->media, &state));
+        if (state == UNUSABLE && lists_media(s, f->video))
+            data__import_reject(f->im, DATA__REJECT_MEDIA, path, 0, mn_errmsg());
+    }
+    if (state != READ) {
         f->media.fps_num = DATA__AW_FPS;
         f->media.fps_den = 1;
         return MN_OK;
     }
     for (int task = 0; task < DATA_TASKS; task++) {
         int64_t n = f->labels[task].n, difference = n - f->media.frames;
-        if (n > 0 && (difference > 1 || difference < -1)) data__import_note(f->im, DATA__NOTE_LENGTH, 1);
+        if (n == 0 || difference == 0) continue;
+        int by_one = difference == 1 || difference == -1;
+        data__import_note(f->im, by_one ? DATA__NOTE_LENGTH_ONE : DATA__NOTE_LENGTH, 1);
     }
     if (f->media.frames > f->frames) f->frames = f->media.frames;
     return MN_OK;
@@ -179,12 +196,13 @@ static mn_err write_frames(film *f, const data__aw_state *s, int64_t most, data_
     const data__aw_video *v = f->video;
     char *source = v->media >= 0 ? mn_strdup(s->tree.media[v->media].stem)
                                  : mn_sprintf("%.*s", (int)data_video_stem(v->name, NULL), v->name);
-    data_video row = {.name = v->name, .source = source, .has_audio = f->media.has_audio != 0, .frames = f->frames};
+    data_video row = {.name = v->name, .source = source, .has_audio = f->media.has_audio != 0};
     int subject, root = -1;
     int32_t number;
     mn_err err = MN_OK;
     (void)data_video_stem(v->name, &subject);
     row.subject = (uint8_t)(strcmp(source, v->name) == 0 ? 0 : subject);
+    row.decoded = f->media.frames;
     row.fps_num = f->media.fps_num;
     row.fps_den = f->media.fps_den;
     row.audio_offset_us = f->media.audio_offset_us;
@@ -230,9 +248,9 @@ out:
 // Silence as long as the pictures, where the file has no sound.
 static mn_err be_silent(data__import *im, const char *path, data_media *m)
 {
-    int usable;
+    media_state state;
     data_media_free(m);
-    MN_TRY(data__aw_media_read(im, path, DATA_MEDIA_FRAMES, m, &usable));
+    MN_TRY(read_file(im, path, DATA_MEDIA_FRAMES, m, &state));
     data__import_note(im, DATA__NOTE_NO_SOUND, 1);
     if (m->frames == 0) return MN_OK;
     m->samples = (m->t_us[m->frames - 1] + 1000000 * (int64_t)m->fps_den / m->fps_num) * DATA_MEDIA_RATE / 1000000;
@@ -244,7 +262,7 @@ static mn_err add_sound(data__import *im, const data__unit *u, const data_media 
 {
     const data__aw_state *s = im->state;
     const char *stem = s->tree.media[u->item].stem;
-    data_video row = {.name = stem, .source = stem, .has_audio = m->has_audio != 0, .frames = m->frames};
+    data_video row = {.name = stem, .source = stem, .has_audio = m->has_audio != 0, .decoded = m->frames};
     int32_t number;
     row.fps_num = m->fps_num;
     row.fps_den = m->fps_den;
@@ -260,20 +278,33 @@ static mn_err add_sound(data__import *im, const data__unit *u, const data_media 
     return data__import_add(im, w, &r);
 }
 
+// A file of which the sound is no use; where its pictures are none either, its first video lists it.
+static mn_err list_sound(data__import *im, const char *path)
+{
+    char *why = mn_strdup(mn_errmsg());
+    data_media m;
+    mn_err err = data_media_read(path, DATA_MEDIA_FRAMES, NULL, &m);
+    if (err == MN_OK) {
+        data__import_reject(im, DATA__REJECT_MEDIA, path, 0, why);
+        data_media_free(&m);
+    }
+    free(why);
+    return err == MN_EDATA || err == MN_ERETRY ? MN_OK : err;
+}
+
 mn_err data__aw_write_sound(data__import *im, const data__unit *u, data_writer *w)
 {
     const data__aw_state *s = im->state;
     const char *path = s->tree.media[u->item].path;
     data_media m;
-    int usable;
-    int64_t skipped = im->sample.media_skipped;
-    MN_TRY(data__aw_media_read(im, path, DATA_MEDIA_SOUND, &m, &usable));
-    if (im->sample.media_skipped > skipped) { // in a dry run: as long as the list says
+    media_state state;
+    MN_TRY(read_file(im, path, DATA_MEDIA_SOUND, &m, &state));
+    if (state == SKIPPED) { // as long as the list says
         m = (data_media){.has_audio = 1, .fps_num = DATA__AW_FPS, .fps_den = 1};
         m.samples = u->bytes / (int64_t)sizeof(*m.pcm);
         return add_sound(im, u, &m, w);
     }
-    if (!usable) return MN_OK;
+    if (state == UNUSABLE) return list_sound(im, path);
     mn_err err = m.has_audio ? MN_OK : be_silent(im, path, &m);
     if (err == MN_OK) err = add_sound(im, u, &m, w);
     data_media_free(&m);

@@ -70,6 +70,8 @@ typedef enum data__reason {
     X(NO_SOUND, "media files without sound: silence stored")                                                           \
     X(PACKETS, "packets of media files that did not decode")                                                           \
     X(LENGTH, "videos whose label rows and frames differ by more than one")                                            \
+    X(LENGTH_ONE, "label files with one row more or less than their video has frames")                                 \
+    X(NO_VIDEO, "media files without crops or labels: left out")                                                       \
     X(UNLISTED, "files beside the pictures that no list names")                                                        \
     X(HIDDEN, "hidden files left out")                                                                                 \
     X(LINK, "links to folders left out")

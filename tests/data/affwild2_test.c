@@ -77,6 +77,9 @@ Test(labels, expressions)
     l = read_text("Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise\n6\n", DATA_EXPR, &c); // ABAW1, ABAW2
     cr_assert(l.n == 1 && l.expr[0] == 6 && c.n == 0);
     data__aw_free(&l);
+    l = read_text("Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise\n7\n", DATA_EXPR, &c); // they have no eighth
+    cr_assert(l.n == 1 && l.expr[0] == -1 && c.n == 1 && c.reason[0] == DATA__REJECT_RANGE);
+    data__aw_free(&l);
     l = read_text("Anger,Neutral,Disgust,Fear,Happiness,Sadness,Surprise,Other\n0\n", DATA_EXPR, &c);
     cr_assert(l.n == 0 && c.n == 1 && c.reason[0] == DATA__REJECT_LIST); // another order is another meaning
     data__aw_free(&l);
@@ -102,6 +105,7 @@ Test(labels, frame_numbers)
 {
     cr_assert(data__aw_frame("00001.jpg") == 1 && data__aw_frame("47435.JPG") == 47435 && data__aw_frame("7.png") == 7);
     cr_assert(data__aw_frame("00000.jpg") == 0 && data__aw_frame("a1.jpg") == 0 && data__aw_frame("1.txt") == 0);
+    cr_assert(data__aw_frame("999999.jpg") == 999999 && data__aw_frame("20240101.jpg") == 0); // a date
     cr_assert(data__aw_frame("1a.jpg") == 0 && data__aw_frame("99999999999.jpg") == 0);
 }
 
@@ -291,6 +295,41 @@ Test(affwild2, limit_counts_frames)
     support_remove(top);
 }
 
+// The frame of a rejected crop keeps its labels and is stored without a picture: verify finds nothing.
+Test(affwild2, damaged_crops_are_not_stored)
+{
+    mn_log_level(MN_WARN);
+    char *top = support_folder(), src[600], out[600], whole[900];
+    char *bytes;
+    size_t size;
+    snprintf(src, sizeof(src), "%s/src", top);
+    snprintf(out, sizeof(out), "%s/out", top);
+    make_corpus(src, 0);
+    snprintf(whole, sizeof(whole), "%s/cropped_aligned/video2_left/00003.jpg", src);
+    must(mn_file_read(whole, 1 << 20, &bytes, &size));
+    support_write(whole, bytes, size - 8); // cut off in the picture
+    free(bytes);
+    put_text(src, "cropped_aligned/video2_left/00005.jpg", "no picture");
+    data_import_cfg cfg = {.kind = "affwild2", .src = src, .out = out, .reject_most = 0.9};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, "rejects", "damaged or cut off") == 1 && count(&r, "rejects", "not a JPEG or PNG") == 1);
+    data_import_report_free(&r);
+    data_folder *f;
+    must(data_folder_open(&f, out, NULL, 0, "image"));
+    const data_shard *s = data_folder_shard(f, 0);
+    const data_index *x = data_shard_index(s);
+    const data_video *v = video_named(x, "video2_left");
+    for (int64_t k = 0; k < 6; k++) {
+        int64_t i = v->first_record + k;
+        cr_assert((data_shard_size(s, i) > 0) == (k == 1), "frame %d", (int)k + 1);
+        if (k != 1) cr_assert(x->codec[i] == DATA_CODEC_NONE && x->width[i] == 0 && x->channels[i] == 0);
+    }
+    cr_assert(same(x->va[2 * (v->first_record + 2)], 0.3f));
+    data_folder_close(f);
+    support_remove(top);
+}
+
 // Media files
 
 enum { W = 32, H = 32 };
@@ -339,16 +378,19 @@ Test(affwild2, times_and_sound_come_from_the_media_files)
     put_media(src, "batch1/video2.mp4", 5, uneven, 16000, 25); // both people of video2
     put_media(src, "batch2/t1.avi", 10, NULL, 0, 10);          // no sound; longer than its crops
     put_text(src, "batch2/u.mp4", "not a video");
+    put_text(src, "batch2/of_nobody.mp4", "");
     data_import_cfg cfg = {.kind = "affwild2", .src = src, .out = out, .reject_most = 0.9};
     data_import_report r;
     must(data_import(&cfg, &r));
-    cr_assert(count(&r, "rejects", "unusable media file") == 2); // its pictures and its sound
+    cr_assert(count(&r, "rejects", "unusable media file") == 1); // of its pictures and its sound once
+    cr_assert(count(&r, "notes", "media files without crops or labels: left out") == 1);
+    cr_assert(count(&r, "notes", "label files with one row more or less than their video has frames") == 1); // of VA
     cr_assert(count(&r, "notes", "media files without sound: silence stored") == 1);
     data_folder *f;
     const data_shard *s = open_stream(&f, out, "image");
     const data_index *x = data_shard_index(s);
     const data_video *v = video_named(x, "video2_left");
-    cr_assert(v->has_audio && v->frames == 6 && v->n_records == 6);
+    cr_assert(v->has_audio && v->decoded == 5 && v->frames == 6 && v->n_records == 6);
     for (int k = 0; k < 5; k++) // the container keeps 100 us
         cr_assert(llabs(x->t_us[v->first_record + k] - uneven[k]) <= 100, "frame %d: %lld", k + 1,
                   (long long)x->t_us[v->first_record + k]);
@@ -357,7 +399,7 @@ Test(affwild2, times_and_sound_come_from_the_media_files)
     v = video_named(x, "t1");
     cr_assert(v->n_records == 10 && !v->has_audio && x->t_us[v->first_record + 9] == 900000);
     v = video_named(x, "u_right");
-    cr_assert(v->n_records == 1 && v->fps_num == 30);
+    cr_assert(v->n_records == 1 && v->decoded == 0 && v->fps_num == 30);
     data_folder_close(f);
     s = open_stream(&f, out, "audio");
     x = data_shard_index(s);

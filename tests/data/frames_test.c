@@ -376,7 +376,7 @@ Test(frames, a_video_of_50000_frames_opens_at_once)
                          .has_video = 1};
     data_writer *writer;
     data_video video = {
-        .name = "long", .source = "long", .split = {1, 1, 1}, .fps_num = 30, .fps_den = 1, .frames = FRAMES};
+        .name = "long", .source = "long", .split = {1, 1, 1}, .fps_num = 30, .fps_den = 1, .decoded = FRAMES};
     must(data_writer_open(&writer, &w));
     data_record r = {.payload = jpeg,
                      .size = size,

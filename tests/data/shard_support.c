@@ -85,7 +85,7 @@ void support_shard(const char *dir, int index, int count, int64_t records)
                             .has_audio = 1,
                             .fps_num = 30000,
                             .fps_den = 1001,
-                            .frames = 7,
+                            .decoded = 7,
                             .labels = {7, 8, 0},
                             .audio_offset_us = -5};
             must(data_writer_video(w, &v, &video));

@@ -224,7 +224,7 @@ static void spoiled_shard(const char *dir, spoil spoil_record)
 {
     data_writer *w;
     int32_t video;
-    const data_video row = {.name = "v", .source = "v", .fps_num = 30, .fps_den = 1, .frames = 9};
+    const data_video row = {.name = "v", .source = "v", .fps_num = 30, .fps_den = 1, .decoded = 9};
     must(data_writer_open(&w, &(data_writer_cfg){.dir = dir,
                                                  .dataset = "made",
                                                  .split = "all",

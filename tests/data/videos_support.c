@@ -92,7 +92,7 @@ static data_video video_row(const made_corpus *c, int v, char *name, char *file)
                       .has_audio = (uint8_t)made_has_sound(v),
                       .fps_num = 25,
                       .fps_den = 1,
-                      .frames = made_frames(c, v)};
+                      .decoded = made_frames(c, v)};
     for (int t = 0; t < DATA_TASKS; t++)
         row.split[t] = (uint8_t)made_split(v, t);
     return row;

@@ -105,7 +105,7 @@ static data_video video_row(int video, char name[16])
                         .has_audio = 1,
                         .fps_num = 1000000 / FRAME_US,
                         .fps_den = 1,
-                        .frames = frames_of(video),
+                        .decoded = frames_of(video),
                         .n_records = frames_of(video)};
 }
 
@@ -214,7 +214,7 @@ static mn_err add_features(data_feature_writer *w, int video, int dim, const cha
     int64_t t_us[MOST_FRAMES];
     char name[16];
     data_video row = video_row(video, name);
-    data_track t = {.video = row.name, .frames = row.frames, .dim = dim, .x = x, .t_us = t_us};
+    data_track t = {.video = row.name, .frames = row.decoded, .dim = dim, .x = x, .t_us = t_us};
     for (int frame = 1; frame <= (int)row.frames; frame++) {
         mn_stream_rng r = mn_rng_open(mn_rng_key(2, purpose), (uint64_t)video, (uint64_t)frame);
         t_us[frame - 1] = (int64_t)(frame - 1) * FRAME_US;

@@ -53,7 +53,7 @@ static mn_err add_records(data_writer *w, const corpus *c, int64_t from, int64_t
         if (i == from || i % FRAMES == 0) {
             int split = video % 4 < 3 ? DATA_SPLIT_TRAIN : DATA_SPLIT_VALIDATION;
             snprintf(name, sizeof name, "video%06lld", (long long)video);
-            data_video v = {.name = name, .source = name, .fps_num = 30, .fps_den = 1, .frames = FRAMES};
+            data_video v = {.name = name, .source = name, .fps_num = 30, .fps_den = 1, .decoded = FRAMES};
             for (int t = 0; t < DATA_TASKS; t++) {
                 v.split[t] = (uint8_t)split;
                 v.labels[t] = FRAMES;
