@@ -187,16 +187,49 @@ static const char *name_at(void *ctx, int64_t i)
     return ((casia_state *)ctx)->items[i].name;
 }
 
+static int is_folder(const data__entry *e)
+{
+    return e->kind == DATA__FOLDER || e->kind == DATA__FOLDER_LINK;
+}
+
+// A folder alone in another, with folders in it, is not a person but where the people are, whatever it is called.
+static mn_err enter_folders(char **root)
+{
+    for (int left = DEPTH; left > 0; left--) {
+        data__entries l;
+        int64_t folders = 0, only = 0;
+        MN_TRY(data__entries_of(&l, *root));
+        for (int64_t i = 0; i < l.n; i++)
+            if (is_folder(&l.e[i])) {
+                folders++;
+                only = i;
+            }
+        char *inner = folders == 1 ? mn_sprintf("%s/%s", *root, l.e[only].name) : NULL;
+        data__entries_free(&l);
+        if (!inner) return MN_OK;
+        mn_err err = data__entries_of(&l, inner);
+        for (int64_t i = 0; err == MN_OK && i < l.n; i++)
+            folders += is_folder(&l.e[i]);
+        if (err == MN_OK) data__entries_free(&l);
+        char *other = folders > 1 ? *root : inner;
+        if (folders > 1) *root = inner;
+        free(other);
+        if (err != MN_OK || folders == 1) return err;
+    }
+    return MN_OK;
+}
+
 static mn_err scan_folders(casia_state *s)
 {
     static const char *const names[] = {"CASIA-WebFace", "CASIA-maxpy-clean", NULL};
-    char *found;
-    MN_TRY(data__find(&found, s->im->cfg->src, names, DATA__FOLDER, 2));
-    const char *root = found ? found : s->im->cfg->src;
+    char *root;
+    MN_TRY(data__find(&root, s->im->cfg->src, names, DATA__FOLDER, 2));
+    if (!root) root = mn_strdup(s->im->cfg->src);
+    mn_err err = enter_folders(&root);
     s->prefix = strlen(root) + 1;
-    mn_err err = data__open_folder(&s->root, root);
+    if (err == MN_OK) err = data__open_folder(&s->root, root);
     if (err == MN_OK) err = data__walk(root, 2, take_picture, s);
-    free(found);
+    free(root);
     MN_TRY(err);
     if (s->n == 0)
         return mn_fail(MN_ENOINPUT, "%s: there is neither train.rec nor a folder of pictures for each person in it",

@@ -28,6 +28,13 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const data__entry *)a)->name, ((const data__entry *)b)->name);
 }
 
+// What systems leave behind: hidden files; beside what a Mac packed, files of the same names without content.
+static int is_litter(const char *name)
+{
+    return name[0] == '.' || strcmp(name, "__MACOSX") == 0 || strcasecmp(name, "Thumbs.db") == 0 ||
+           strcasecmp(name, "desktop.ini") == 0;
+}
+
 mn_err data__entries_of(data__entries *out, const char *dir)
 {
     DIR *d = opendir(dir);
@@ -36,9 +43,7 @@ mn_err data__entries_of(data__entries *out, const char *dir)
     int64_t capacity = 0;
     errno = 0;
     for (struct dirent *e; (e = readdir(d)); errno = 0) {
-        int of_mac =
-            strcmp(e->d_name, "__MACOSX") == 0; // beside what a Mac packed: files of the same names without content
-        if (e->d_name[0] == '.' || of_mac) {
+        if (is_litter(e->d_name)) {
             l.hidden += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
             continue;
         }
@@ -110,6 +115,25 @@ mn_err data__find(char **out, const char *root, const char *const *names, data__
             if (s.found) return MN_OK;
         }
     return MN_OK;
+}
+
+static int match_archive(void *ctx, const char *path, const char *name, data__kind kind)
+{
+    static const char *const ends[] = {".zip", ".rar", ".7z", ".7z.001", ".zip.001", ".tar", ".tgz", ".tar.gz"};
+    char **found = ctx;
+    size_t n = strlen(name);
+    if (*found) return 0;
+    for (size_t i = 0; kind == DATA__FILE && i < sizeof(ends) / sizeof(ends[0]); i++) {
+        size_t k = strlen(ends[i]);
+        if (n > k && strcasecmp(name + n - k, ends[i]) == 0) *found = mn_strdup(path);
+    }
+    return !*found;
+}
+
+mn_err data__find_archive(char **out, const char *root)
+{
+    *out = NULL;
+    return data__walk(root, 2, match_archive, out);
 }
 
 int data__is_folder(const char *path, const struct stat *folder)

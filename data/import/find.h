@@ -29,6 +29,8 @@ MN_MUST_CHECK mn_err data__walk(const char *root, int depth, data__visit visit, 
 // The first file or folder below root with one of these names (ignoring case; the list ends with NULL), names before
 // depth; the caller frees. NULL: there is none.
 MN_MUST_CHECK mn_err data__find(char **out, const char *root, const char *const *names, data__kind kind, int depth);
+// The first archive (zip, rar, 7z, tar) in root or in a folder of it; the caller frees. NULL: there is none.
+MN_MUST_CHECK mn_err data__find_archive(char **out, const char *root);
 // Whether path is the folder of which `folder` is the stat; st_ino 0: there is none. For shards that go into their source.
 int data__is_folder(const char *path, const struct stat *folder);
 // Opens a folder for data_file_open_beneath.

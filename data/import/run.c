@@ -1,6 +1,7 @@
 // The driver of every import: lock, plan, shards by rank, manifest.
 #include "data/import/run.h"
 
+#include "data/import/find.h"
 #include "data/shard_manifest.h"
 #include "nn/base/clock.h"
 #include "nn/base/file.h"
@@ -95,12 +96,26 @@ static void name_shard(const data__job *j, const data__group *g, int k, char nam
     data_writer_name(&c, name, DATA__SHARD_NAME);
 }
 
+// What is not there may still be packed.
+static mn_err mention_archive(const data__import *im)
+{
+    char *why = mn_strdup(mn_errmsg()), *archive;
+    mn_err err = data__find_archive(&archive, im->cfg->src);
+    err = err == MN_OK && archive ? mn_fail(MN_ENOINPUT, "%s; unpack %s first", why, archive)
+                                  : mn_fail(MN_ENOINPUT, "%s", why);
+    free(archive);
+    free(why);
+    return err;
+}
+
 static mn_err plan(data__job *j)
 {
     data__import *im = &j->im;
     im->tally = &j->scan;
     make_options(j);
-    MN_TRY(im->importer->scan(im));
+    mn_err err = im->importer->scan(im);
+    if (err == MN_ENOINPUT) return mention_archive(im);
+    MN_TRY(err);
     j->scan_listing = im->listing;
     im->listing = NULL;
     im->listing_size = im->listing_capacity = 0;

@@ -133,6 +133,30 @@ static data_import_cfg config(const place *p, const char *kind)
     return (data_import_cfg){.kind = kind, .src = p->src, .out = p->out, .reject_most = 1};
 }
 
+Test(import, folders_of_people_anywhere)
+{
+    place p = make_place();
+    make_dir(p.src, "downloads");
+    make_dir(p.src, "downloads/web faces");
+    make_dir(p.src, "downloads/web faces/0000045");
+    make_dir(p.src, "downloads/web faces/0000099");
+    put_text(p.src, "downloads/readme.txt", "x");
+    put_picture(p.src, "downloads/web faces/0000045/001.jpg", 20, 20, 1);
+    put_picture(p.src, "downloads/web faces/0000099/001.jpg", 20, 20, 2);
+    data_import_cfg cfg = config(&p, "casia-webface");
+    data_import_report r;
+    data_folder *f;
+    int64_t i;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 2 && count(&r, NULL, "rejected") == 0);
+    must(data_folder_open(&f, p.out, NULL, 0, "image"));
+    const data_shard *s = record_of(f, "0000099/001.jpg", &i);
+    cr_assert_eq(data_shard_index(s)->identity[i], 1);
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
 Test(import, folder)
 {
     place p = make_place();
@@ -145,6 +169,8 @@ Test(import, folder)
     put_picture(p.src, "d.jpg", 96, 48, 4);
     put_text(p.src, "notes.jpg", "this is text");
     put_text(p.src, "empty.png", "");
+    put_text(p.src, "train/Thumbs.db", "left by a system: neither taken nor counted");
+    put_text(p.src, "val/desktop.ini", "");
     put_cut_picture(p.src, "train/cut.jpg");
     char fifo[700], link[700];
     snprintf(fifo, sizeof(fifo), "%s/pipe.jpg", p.src);
@@ -723,6 +749,10 @@ Test(import, missing_parts_are_named)
         cr_assert(data_import(&cfg, &r) == MN_ENOINPUT, "%s", k->name);
         cr_assert(access(p.out, F_OK) != 0);
     }
+    put_text(p.src, "img.zip", "PK"); // it is there, but packed
+    data_import_cfg packed = config(&p, "celeba");
+    cr_assert(data_import(&packed, &r) == MN_ENOINPUT && strstr(mn_errmsg(), "img_align_celeba in it; unpack "));
+    cr_assert(strstr(mn_errmsg(), "/img.zip first"));
     data_import_cfg cfg = config(&p, "celebb");
     cr_assert(data_import(&cfg, &r) == MN_EUSAGE && strstr(mn_errmsg(), "celeba"));
     support_remove(p.top);
