@@ -15,8 +15,8 @@ extern "C" {
 enum { MOST_CANDIDATES = 16, ALIGNMENT = 16, TIMED_RUNS = 3, TIMINGS = 3 };
 static const size_t most_workspace = (size_t)32 << 20; // what the library's documentation advises for Hopper
 
-// How the bias is added, or the sums are made. The library knows an f32 bias beside an f32 result and a bf16 bias beside
-// a bf16 one; some versions more.
+// How the bias is added, or the sums are made. The library documents a bias of the type of the result and no other: for a
+// bf16 result it is rounded first.
 typedef enum vector_way { NO_VECTOR, IN_PRODUCT, IN_PRODUCT_BF16, OWN_PASS } vector_way;
 
 // What is chosen, and kept as it is here.
@@ -191,14 +191,13 @@ static int sums_apart(const nn_cuda_gemm_cfg *c)
 }
 
 // Ways in the order of preference; ended by NO_VECTOR unless that is the only one.
-static void ways_of(const nn_cuda_gemm_cfg *c, vector_way way[4])
+static void ways_of(const nn_cuda_gemm_cfg *c, vector_way way[3])
 {
     const int apart = sums_apart(c);
     int n = 0;
 
     if (apart) way[n++] = OWN_PASS;
-    if (c->bias || c->sums) way[n++] = IN_PRODUCT;
-    if (c->bias && c->out == MN_BF16) way[n++] = IN_PRODUCT_BF16;
+    if (c->bias || c->sums) way[n++] = c->bias && c->out == MN_BF16 ? IN_PRODUCT_BF16 : IN_PRODUCT;
     if ((c->bias || c->sums) && !apart) way[n++] = OWN_PASS;
     way[n] = NO_VECTOR;
 }
@@ -207,7 +206,7 @@ static void ways_of(const nn_cuda_gemm_cfg *c, vector_way way[4])
 static void key_of(const nn_cuda_gemm_cfg *c, char *text, size_t size)
 {
     snprintf(text, size,
-             "gemm 1: %s, %d.%d, %d SM; cuBLASLt %zu; m %lld n %lld k %lld %s%s to %s%s, ld %lld %lld %lld, batch %lld "
+             "gemm 2: %s, %d.%d, %d SM; cuBLASLt %zu; m %lld n %lld k %lld %s%s to %s%s, ld %lld %lld %lld, batch %lld "
              "by %lld %lld %lld, %s%s",
              device.name, device.major, device.minor, device.multiProcessorCount, cublasLtGetVersion(), (long long)c->m,
              (long long)c->n, (long long)c->k, mn_dtype_name(c->in),
@@ -221,10 +220,10 @@ static void key_of(const nn_cuda_gemm_cfg *c, char *text, size_t size)
 static int still_valid(nn_cuda_gemm *g, const choice *kept)
 {
     cublasLtMatmulHeuristicResult_t result;
-    vector_way way[4];
+    vector_way way[3];
 
     ways_of(&g->cfg, way);
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < 3; i++) {
         if (way[i] == kept->way)
             return set_way(g, way[i]) == MN_OK &&
                    cublasLtMatmulAlgoCheck(handle, g->op, g->b, g->a, g->c, g->c, &kept->algorithm, &result) ==
@@ -352,11 +351,11 @@ static int fastest(nn_cuda_gemm *g, const choice *candidate, int n, choice *out)
 static mn_err propose_all(nn_cuda_gemm *g, int tune, choice *candidate, int *n)
 {
     const int most = tune ? tuned_candidates : 1;
-    vector_way way[4];
+    vector_way way[3];
 
     *n = 0;
     ways_of(&g->cfg, way);
-    for (int i = 0; i < 4 && (i == 0 || way[i] != NO_VECTOR); i++) {
+    for (int i = 0; i < 3 && (i == 0 || way[i] != NO_VECTOR); i++) {
         int found;
         MN_TRY(propose(g, way[i], most, candidate + *n, &found));
         *n += found;
@@ -368,7 +367,7 @@ static mn_err propose_all(nn_cuda_gemm *g, int tune, choice *candidate, int *n)
 static mn_err choose(nn_cuda_gemm *g)
 {
     const int tune = tuned_candidates > 1 && mn_cache_usable();
-    choice candidate[4 * MOST_CANDIDATES];
+    choice candidate[2 * MOST_CANDIDATES];
     choice best;
     char key[512];
     int n;
