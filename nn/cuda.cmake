@@ -1,5 +1,5 @@
 # mien_cuda.so, the CUDA module: built when there is a CUDA compiler, opened at run time, linked by nothing.
-# cuDNN may be part of the toolkit, of the system, or of NVIDIA's Python wheels (MIEN_NVIDIA_WHEELS: the folder `nvidia`
+# cuBLASLt and cuDNN may be part of the toolkit, of the system, or of NVIDIA's Python wheels (MIEN_NVIDIA_WHEELS: the folder `nvidia`
 # in which those lie; asked of python3 when it is not set). NCCL is opened at run time: no header is needed.
 include(CheckLanguage)
 check_language(CUDA)
@@ -24,9 +24,10 @@ file(GLOB wheel_include ${MIEN_NVIDIA_WHEELS}/cu*/include ${MIEN_NVIDIA_WHEELS}/
 file(GLOB wheel_lib ${MIEN_NVIDIA_WHEELS}/cu*/lib ${MIEN_NVIDIA_WHEELS}/cudnn/lib ${MIEN_NVIDIA_WHEELS}/nccl/lib)
 find_path(CUDNN_INCLUDE cudnn.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS ${wheel_include})
 find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY_DIR} PATHS ${wheel_lib})
-find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.13 libcublasLt.so.12 HINTS ${CUDAToolkit_LIBRARY_DIR}
+find_path(CUBLASLT_INCLUDE cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS ${wheel_include})
+find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.${CUDAToolkit_VERSION_MAJOR} HINTS ${CUDAToolkit_LIBRARY_DIR}
   PATHS ${wheel_lib})
-if(NOT CUDNN_INCLUDE OR NOT CUDNN_LIBRARY OR NOT CUBLASLT_LIBRARY)
+if(NOT CUDNN_INCLUDE OR NOT CUDNN_LIBRARY OR NOT CUBLASLT_INCLUDE OR NOT CUBLASLT_LIBRARY)
   message(STATUS "CUDA module: off, it needs cuDNN 9 and cuBLASLt (in the toolkit, the system or NVIDIA's Python wheels)")
   return()
 endif()
@@ -42,10 +43,15 @@ set(MIEN_CUDA_ARCHITECTURES "${architectures}" CACHE STRING "Architectures of th
 file(GLOB cuda_sources CONFIGURE_DEPENDS nn/*.cu nn/ops/*.cu)
 add_library(mien_cuda MODULE ${cuda_sources})
 get_filename_component(cudnn_dir ${CUDNN_LIBRARY} DIRECTORY)
+get_filename_component(cublaslt_dir ${CUBLASLT_LIBRARY} DIRECTORY)
+set(library_dirs ${CUDAToolkit_LIBRARY_DIR} ${cublaslt_dir} ${cudnn_dir})
+list(REMOVE_DUPLICATES library_dirs)
 set_target_properties(mien_cuda PROPERTIES PREFIX "" CUDA_STANDARD 20 CUDA_ARCHITECTURES "${MIEN_CUDA_ARCHITECTURES}"
   CUDA_RUNTIME_LIBRARY Static LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}
-  BUILD_RPATH "${CUDAToolkit_LIBRARY_DIR};${cudnn_dir}" INSTALL_RPATH "${CUDAToolkit_LIBRARY_DIR};${cudnn_dir}")
+  BUILD_RPATH "${library_dirs}" INSTALL_RPATH "${library_dirs}")
 target_include_directories(mien_cuda PRIVATE ${CMAKE_SOURCE_DIR} ${CUDNN_INCLUDE})
+# Last of all, as there are other headers of the toolkit beside it, perhaps of another version.
+target_compile_options(mien_cuda PRIVATE -Xcompiler=-idirafter${CUBLASLT_INCLUDE})
 target_compile_definitions(mien_cuda PRIVATE _GNU_SOURCE MIEN_VERSION="${PROJECT_VERSION}")
 target_compile_options(mien_cuda PRIVATE $<$<BOOL:${MIEN_WERROR}>:-Werror=all-warnings>
   -Xcompiler=-Wall,-Wextra,-Wno-missing-field-initializers)
