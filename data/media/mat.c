@@ -317,7 +317,8 @@ mn_err media_text(const media_mat *m, media_stream *s, const media_array *a, cha
     element e = {.pad = 0};
     mn_assert(most <= MEDIA_TEXT_MOST);
     *n = 0;
-    if (a->class != MEDIA_CHAR || !a->line || s->at == a->end) return media_array_pass(s, a); // libmatio leaves "" out
+    int none = a->count == 0 && s->at == a->end; // as libmatio writes it
+    if (a->class != MEDIA_CHAR || !a->line || none) return media_array_pass(s, a);
     MN_TRY(read_tag(m, s, a->end, &e));
     int size = e.type == SINGLE ? 0 : item_size(e.type);
     if (size == 0 || size == 8 || e.size % (uint32_t)size)
