@@ -27,7 +27,8 @@ struct data_copies {
     data_copies_cfg cfg;
     data__copies_files files;
     int only_network; // "auto"
-    int n, capacity, staged;
+    int n, staged;
+    int64_t capacity;
     int64_t bytes;
     entry *entry;
     int started, finished;
@@ -104,10 +105,7 @@ void data_copies_add(data_copies *st, const data_shard *s)
     mn_assert(!st->started);
     for (int i = 0; i < st->n; i++)
         if (st->entry[i].shard == s) return;
-    if (st->n == st->capacity) {
-        st->capacity = st->capacity * 2 + 16;
-        st->entry = mn_realloc(st->entry, (size_t)st->capacity, sizeof *st->entry);
-    }
+    st->entry = mn_grow(st->entry, st->n, &st->capacity, sizeof *st->entry);
     st->entry[st->n++] = (entry){.shard = s, .fd = -1};
 }
 

@@ -52,10 +52,7 @@ static mn_err check_source(const data__feature_file *f, const char *dir, const d
 
 static void remember(data_feature_writer *w, const char *video)
 {
-    if (w->n_before == w->before_capacity) {
-        w->before_capacity = w->before_capacity * 2 + 64;
-        w->before = mn_realloc(w->before, (size_t)w->before_capacity, sizeof(*w->before));
-    }
+    w->before = mn_grow(w->before, w->n_before, &w->before_capacity, sizeof(*w->before));
     w->before[w->n_before++] = mn_strdup(video);
 }
 

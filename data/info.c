@@ -25,10 +25,7 @@ typedef struct people {
 
 static void add_person(people *l, const char *name, const unsigned char in[KINDS])
 {
-    if (l->n == l->capacity) {
-        l->capacity = l->capacity * 2 + 256;
-        l->p = mn_realloc(l->p, (size_t)l->capacity, sizeof(*l->p));
-    }
+    l->p = mn_grow(l->p, l->n, &l->capacity, sizeof(*l->p));
     l->p[l->n].name = mn_strdup(name);
     memcpy(l->p[l->n++].in, in, KINDS);
 }

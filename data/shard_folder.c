@@ -42,10 +42,7 @@ static void add_run(data_folder *f, int shard, int64_t record, int64_t count)
     if (last && last->shard == shard && last->record + last->count == record) {
         last->count += count;
     } else {
-        if (f->n_runs == f->capacity) {
-            f->capacity = f->capacity * 2 + 64;
-            f->runs = mn_realloc(f->runs, (size_t)f->capacity, sizeof(*f->runs));
-        }
+        f->runs = mn_grow(f->runs, f->n_runs, &f->capacity, sizeof(*f->runs));
         f->runs[f->n_runs++] = (run){.begin = f->count, .record = record, .count = count, .shard = shard};
     }
     f->count += count;

@@ -229,10 +229,7 @@ static herr_t keep_name(hid_t at, const char *name, const H5L_info_t *link, void
     name_list *l = list;
     (void)at;
     (void)link;
-    if (l->n == l->capacity) {
-        l->capacity = l->capacity * 2 + 64;
-        l->names = mn_realloc(l->names, (size_t)l->capacity, sizeof(*l->names));
-    }
+    l->names = mn_grow(l->names, l->n, &l->capacity, sizeof(*l->names));
     l->names[l->n++] = mn_strdup(name);
     return 0;
 }

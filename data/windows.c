@@ -43,7 +43,8 @@ typedef struct windows {
     stream stream[2];
     int64_t targets, weights; // K, and values of weight per frame: 1 or K
     video *video;
-    int n_videos, video_capacity;
+    int n_videos;
+    int64_t video_capacity;
     frame *frame;
     int64_t *record; // of each kept frame, in the folder: its labels are read from there; ~record of a neighbour
                      // where the frame has none
@@ -114,10 +115,7 @@ static int has_picture(const data_index *x, const data_video *v)
 // A stream may lack a video only where nothing could be extracted from it: no face in any frame, no sound.
 static mn_err add_video(windows *w, const data_index *x, const data_video *v)
 {
-    if (w->n_videos == w->video_capacity) {
-        w->video_capacity = w->video_capacity * 2 + 64;
-        w->video = mn_realloc(w->video, (size_t)w->video_capacity, sizeof *w->video);
-    }
+    w->video = mn_grow(w->video, w->n_videos, &w->video_capacity, sizeof *w->video);
     video *to = &w->video[w->n_videos++];
     *to = (video){.name = v->name, .first = w->n_frames};
     for (int k = 0; k < 2; k++) {

@@ -242,10 +242,7 @@ nn_tensor *nn_reshape(nn_graph *g, nn_tensor *x, mn_shape s)
 
 static void add_node(nn_graph *g, nn_node *n)
 {
-    if (g->n_nodes == g->node_capacity) {
-        g->node_capacity = g->node_capacity ? 2 * g->node_capacity : 64;
-        g->node = mn_realloc(g->node, (size_t)g->node_capacity, sizeof *g->node);
-    }
+    g->node = mn_grow(g->node, g->n_nodes, &g->node_capacity, sizeof *g->node);
     g->node[g->n_nodes++] = n;
 }
 

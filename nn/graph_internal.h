@@ -37,7 +37,8 @@ struct nn_graph {
 
     nn_node **node;
     nn_tensor **tensor;
-    int n_nodes, n_tensors, node_capacity, tensor_capacity;
+    int n_nodes, n_tensors;
+    int64_t node_capacity, tensor_capacity;
     nn__named *input, *output;
     int n_inputs, n_outputs;
     unsigned char *wanted; // by tensor id: nn_want_grad

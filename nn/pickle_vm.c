@@ -42,10 +42,7 @@ static mn_err bad(const machine *m, const char *why)
 
 static mn_err push(machine *m, nn__pickled *v)
 {
-    if (m->depth == m->capacity) {
-        m->capacity = m->capacity ? 2 * m->capacity : 64;
-        m->stack = mn_realloc(m->stack, (size_t)m->capacity, sizeof *m->stack);
-    }
+    m->stack = mn_grow(m->stack, m->depth, &m->capacity, sizeof *m->stack);
     m->stack[m->depth++] = v;
     return MN_OK;
 }

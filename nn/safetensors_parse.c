@@ -283,10 +283,7 @@ static mn_err read_entries(cursor *c, nn__tensors *out, size_t data_bytes)
         if (!*t.name) return refuse(c, start, "a tensor without a name");
         if (out->n == NN__MAX_TENSORS) return refuse(c, start, "more than 131,072 tensors");
         MN_TRY(read_tensor(c, &t, data_bytes));
-        if (out->n == out->room) {
-            out->room = out->room ? 2 * out->room : 64;
-            out->tensor = mn_realloc(out->tensor, (size_t)out->room, sizeof *out->tensor);
-        }
+        out->tensor = mn_grow(out->tensor, out->n, &out->room, sizeof *out->tensor);
         out->tensor[out->n++] = t;
     } while (take(c, ','));
     return expect(c, '}');

@@ -111,7 +111,8 @@ static mn_err list_clips(prediction *p)
 {
     const mien_job *j = p->job;
     const mien_part *part = j->common.data.v;
-    int split = split_number(p->arguments->split), capacity = 0;
+    int split = split_number(p->arguments->split);
+    int64_t capacity = 0;
     char *dir = mien_data_path(j, part->set);
     mn_err err = data_folder_open(&p->folder, dir, mien_split(p->arguments->split), p->all.task, "image");
     free(dir);
@@ -121,10 +122,7 @@ static mn_err list_clips(prediction *p)
         for (int i = 0; i < x->n_videos; i++) {
             const data_video *v = &x->videos[i];
             if (split != DATA_SPLIT_NONE && v->split[p->all.task] != split) continue;
-            if (p->all.n_clips == capacity) {
-                capacity = capacity ? 2 * capacity : 64;
-                p->all.clip = mn_realloc(p->all.clip, (size_t)capacity, sizeof *p->all.clip);
-            }
+            p->all.clip = mn_grow(p->all.clip, p->all.n_clips, &capacity, sizeof *p->all.clip);
             p->all.clip[p->all.n_clips++] = (mien_clip){.name = v->name, .frames = v->frames};
         }
     }
@@ -136,10 +134,7 @@ static mn_err list_clips(prediction *p)
 
 static mien_row *add_row(prediction *p)
 {
-    if (p->all.n_rows == p->capacity) {
-        p->capacity = p->capacity ? 2 * p->capacity : 4096;
-        p->all.row = mn_realloc(p->all.row, (size_t)p->capacity, sizeof *p->all.row);
-    }
+    p->all.row = mn_grow(p->all.row, p->all.n_rows, &p->capacity, sizeof *p->all.row);
     mien_row *r = &p->all.row[p->all.n_rows++];
     *r = (mien_row){0};
     return r;

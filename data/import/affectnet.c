@@ -138,10 +138,7 @@ static mn_err take_row(void *ctx, int64_t line, const data__text *fields, int n)
     }
     if (!read_row(s, line, fields, &f)) return MN_OK;
     f.name = picture_name(fields[s->column[PATH]]);
-    if (l->n == l->capacity) {
-        l->capacity = l->capacity * 2 + 1024;
-        l->faces = mn_realloc(l->faces, (size_t)l->capacity, sizeof(*l->faces));
-    }
+    l->faces = mn_grow(l->faces, l->n, &l->capacity, sizeof(*l->faces));
     l->faces[l->n++] = f;
     return MN_OK;
 }

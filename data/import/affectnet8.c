@@ -59,10 +59,7 @@ static int keep_picture(void *ctx, const char *path, const char *name, data__kin
     const char *dot = strrchr(name, '.');
     (void)path;
     if (kind != DATA__FILE) return 0;
-    if (t->n == t->capacity) {
-        t->capacity = t->capacity * 2 + 1024;
-        t->pictures = mn_realloc(t->pictures, (size_t)t->capacity, sizeof(*t->pictures));
-    }
+    t->pictures = mn_grow(t->pictures, t->n, &t->capacity, sizeof(*t->pictures));
     t->pictures[t->n++] =
         (picture){.name = mn_strdup(name), .id = dot && dot > name ? (int)(dot - name) : (int)strlen(name)};
     return 0;

@@ -83,10 +83,7 @@ static data__aw_video *video_named(tree *t, const char *name)
             high = middle;
     }
     if (low < o->n_videos && strcmp(o->videos[low].name, name) == 0) return &o->videos[low];
-    if (o->n_videos == t->videos_capacity) {
-        t->videos_capacity = t->videos_capacity * 2 + 256;
-        o->videos = mn_realloc(o->videos, (size_t)t->videos_capacity, sizeof(*o->videos));
-    }
+    o->videos = mn_grow(o->videos, o->n_videos, &t->videos_capacity, sizeof(*o->videos));
     memmove(&o->videos[low + 1], &o->videos[low], (size_t)(o->n_videos - low) * sizeof(*o->videos));
     o->n_videos++;
     o->videos[low] = (data__aw_video){.name = mn_strdup(name), .media = -1};
@@ -136,10 +133,7 @@ static void take_annotations(tree *t, int task, const char *path)
 static void take_media(tree *t, const char *path, const char *name)
 {
     data__aw_tree *o = t->out;
-    if (o->n_media == t->media_capacity) {
-        t->media_capacity = t->media_capacity * 2 + 256;
-        o->media = mn_realloc(o->media, (size_t)t->media_capacity, sizeof(*o->media));
-    }
+    o->media = mn_grow(o->media, o->n_media, &t->media_capacity, sizeof(*o->media));
     const char *dot = strrchr(name, '.');
     o->media[o->n_media++] =
         (data__aw_media){.stem = mn_sprintf("%.*s", (int)(dot - name), name), .path = mn_strdup(path)};

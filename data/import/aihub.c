@@ -103,10 +103,7 @@ static XXH64_hash_t key_of(const char *name)
 static void take_picture(aihub_state *s, const char *below)
 {
     char *name = name_text(s->korean, base_of(below));
-    if (s->n_pictures == s->pictures_capacity) {
-        s->pictures_capacity = s->pictures_capacity * 2 + 1024;
-        s->pictures = mn_realloc(s->pictures, (size_t)s->pictures_capacity, sizeof(*s->pictures));
-    }
+    s->pictures = mn_grow(s->pictures, s->n_pictures, &s->pictures_capacity, sizeof(*s->pictures));
     s->pictures[s->n_pictures++] = (picture){.key = key_of(name), .path = mn_strdup(below), .split = split_of(below)};
     free(name);
 }
@@ -121,10 +118,7 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
     }
     if (kind != DATA__FILE) return 0;
     if (ends(name, ".json")) {
-        if (s->n_lists == s->lists_capacity) {
-            s->lists_capacity = s->lists_capacity * 2 + 16;
-            s->lists = mn_realloc(s->lists, (size_t)s->lists_capacity, sizeof(*s->lists));
-        }
+        s->lists = mn_grow(s->lists, s->n_lists, &s->lists_capacity, sizeof(*s->lists));
         s->lists[s->n_lists++] = (list){mn_strdup(below), split_of(below)};
     } else if (ends(name, ".jpg") || ends(name, ".jpeg") || ends(name, ".png")) {
         take_picture(s, below);
@@ -190,10 +184,7 @@ static void take_face(void *ctx, int64_t element, const data__aihub_face *a)
     }
     if (isnan(a->box[0])) data__import_note(s->im, DATA__NOTE_NO_BOX, 1);
     s->pictures[p].taken = 1;
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 1024;
-        s->faces = mn_realloc(s->faces, (size_t)s->capacity, sizeof(*s->faces));
-    }
+    s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
     uint8_t split = s->reading->split ? s->reading->split : s->pictures[p].split;
     face *f = &s->faces[s->n++];
     *f = (face){.name = mn_strdup(a->name),

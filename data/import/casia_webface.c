@@ -38,10 +38,7 @@ typedef struct casia_state {
 
 static item *new_item(casia_state *s)
 {
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 1024;
-        s->items = mn_realloc(s->items, (size_t)s->capacity, sizeof(*s->items));
-    }
+    s->items = mn_grow(s->items, s->n, &s->capacity, sizeof(*s->items));
     s->items[s->n] = (item){0};
     return &s->items[s->n++];
 }

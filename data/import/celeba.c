@@ -54,10 +54,7 @@ static void partition_row(void *ctx, int64_t line, data__text name, const int64_
         return;
     }
     s->im->tally->rows++;
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 1024;
-        s->faces = mn_realloc(s->faces, (size_t)s->capacity, sizeof(*s->faces));
-    }
+    s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
     s->faces[s->n++] =
         (face){.name = data__text_copy(name), .line = line, .split = (uint8_t)(DATA_SPLIT_TRAIN + values[0])};
 }

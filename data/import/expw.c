@@ -56,10 +56,7 @@ static void take_row(void *ctx, int64_t line, const data__expw_face *f)
     expw_state *s = ctx;
     s->im->tally->rows++;
     s->labels[f->label]++;
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 1024;
-        s->faces = mn_realloc(s->faces, (size_t)s->capacity, sizeof(*s->faces));
-    }
+    s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
     s->faces[s->n++] = (face){
         .name = data__text_copy(f->name),
         .line = line,

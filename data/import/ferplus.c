@@ -88,10 +88,7 @@ static void add_face(ferplus_state *s, int64_t line, int split, data__text name,
         data__import_reject(s->im, reason, s->list, line, detail);
         return;
     }
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 1024;
-        s->faces = mn_realloc(s->faces, (size_t)s->capacity, sizeof(*s->faces));
-    }
+    s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
     f.name = data__text_copy(name);
     s->faces[s->n++] = f;
 }
@@ -171,10 +168,7 @@ static mn_err find_row(void *ctx, int64_t line, const data__text *fields, int n)
     (void)line;
     s->seen = 1;
     if (s->pixel_columns == 0) return pixel_head(s, fields, n);
-    if (s->n_pixels == s->pixels_capacity) {
-        s->pixels_capacity = s->pixels_capacity * 2 + 1024;
-        s->pixels = mn_realloc(s->pixels, (size_t)s->pixels_capacity, sizeof(*s->pixels));
-    }
+    s->pixels = mn_grow(s->pixels, s->n_pixels, &s->pixels_capacity, sizeof(*s->pixels));
     int split = n == s->pixel_columns ? split_of(fields[s->usage_column]) : SPLITS;
     s->pixels[s->n_pixels++] = (extent){.split = (uint8_t)split};
     return MN_OK;

@@ -47,10 +47,7 @@ mn_err data__entries_of(data__entries *out, const char *dir)
             l.hidden += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
             continue;
         }
-        if (l.n == capacity) {
-            capacity = capacity * 2 + 64;
-            l.e = mn_realloc(l.e, (size_t)capacity, sizeof(*l.e));
-        }
+        l.e = mn_grow(l.e, l.n, &capacity, sizeof(*l.e));
         l.e[l.n++] = (data__entry){mn_strdup(e->d_name), kind_of(dirfd(d), e)};
     }
     int failure = errno;

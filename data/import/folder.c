@@ -27,10 +27,7 @@ static int keep(void *ctx, const char *path, const char *name, data__kind kind)
     if (kind == DATA__FOLDER && data__is_folder(path, &s->out)) return 0;
     if (kind == DATA__FOLDER_LINK) s->links++;
     if (kind == DATA__FOLDER || kind == DATA__FOLDER_LINK) return kind == DATA__FOLDER;
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 256;
-        s->names = mn_realloc(s->names, (size_t)s->capacity, sizeof(*s->names));
-    }
+    s->names = mn_grow(s->names, s->n, &s->capacity, sizeof(*s->names));
     s->names[s->n++] = mn_strdup(path + s->root_bytes);
     return 0;
 }

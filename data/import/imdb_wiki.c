@@ -122,10 +122,7 @@ static void take_row(void *ctx, const data__imdb_face *row)
         data__import_reject(s->im, DATA__REJECT_COLUMNS, list, t->rows, "no full_path");
         return;
     }
-    if (t->n == t->capacity) {
-        t->capacity = t->capacity * 2 + 1024;
-        t->faces = mn_realloc(t->faces, (size_t)t->capacity, sizeof(*t->faces));
-    }
+    t->faces = mn_grow(t->faces, t->n, &t->capacity, sizeof(*t->faces));
     face *f = &t->faces[t->n++];
     *f = (face){.path = data__text_copy(row->path), .row = (uint32_t)t->rows, .out = isinf(row->score) != 0};
     if (f->out) {

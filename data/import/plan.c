@@ -22,10 +22,7 @@ data__group *data__import_group(data__import *im, const char *split, const char 
 
 void data__import_unit(data__group *g, int64_t item, int64_t records, int64_t bytes)
 {
-    if (g->n == g->capacity) {
-        g->capacity = g->capacity * 2 + 256;
-        g->units = mn_realloc(g->units, (size_t)g->capacity, sizeof(*g->units));
-    }
+    g->units = mn_grow(g->units, g->n, &g->capacity, sizeof(*g->units));
     g->units[g->n++] = (data__unit){item, records, bytes};
     g->records += records;
     g->bytes += bytes;

@@ -111,10 +111,7 @@ static void take_row(void *ctx, int64_t line, data__text image, const data__sa_l
         free(name);
         return;
     }
-    if (s->n == s->capacity) {
-        s->capacity = s->capacity * 2 + 1024;
-        s->pictures = mn_realloc(s->pictures, (size_t)s->capacity, sizeof(*s->pictures));
-    }
+    s->pictures = mn_grow(s->pictures, s->n, &s->capacity, sizeof(*s->pictures));
     s->pictures[s->n++] =
         (picture){.name = name, .line = (uint32_t)line, .split = (uint8_t)s->reading, .labels = *labels};
 }

@@ -41,6 +41,14 @@ void *mn_realloc(void *p, size_t n, size_t size)
     return q;
 }
 
+void *mn_grow(void *p, int64_t n, int64_t *capacity, size_t size)
+{
+    enum { FIRST = 64 };
+    if (n < *capacity) return p;
+    *capacity = *capacity ? 2 * *capacity : FIRST;
+    return mn_realloc(p, (size_t)*capacity, size);
+}
+
 char *mn_strdup(const char *s)
 {
     char *copy = strdup(s);

@@ -13,6 +13,9 @@
 void *mn_calloc(size_t n, size_t size);
 // Resizes to n objects; new bytes are not set; aborts when there is none.
 void *mn_realloc(void *p, size_t n, size_t size);
+// Room for one more behind the n objects of a list, which at least doubles when it is full:
+//     l->item = mn_grow(l->item, l->n, &l->capacity, sizeof *l->item);
+void *mn_grow(void *p, int64_t n, int64_t *capacity, size_t size);
 char *mn_strdup(const char *s);
 // A formatted string the caller frees.
 char *mn_sprintf(const char *format, ...) MN_PRINTF(1, 2);

@@ -14,10 +14,7 @@
 
 void *mn__keep(mn_recipe *r, void *p)
 {
-    if (r->n_kept == r->room) {
-        r->room = r->room ? 2 * r->room : 64;
-        r->kept = mn_realloc(r->kept, (size_t)r->room, sizeof *r->kept);
-    }
+    r->kept = mn_grow(r->kept, r->n_kept, &r->room, sizeof *r->kept);
     return r->kept[r->n_kept++] = p;
 }
 

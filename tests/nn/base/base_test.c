@@ -134,6 +134,22 @@ Test(mem, sizes_are_checked)
     cr_expect_eq(strncmp(mn_errmsg(), "arena: ", 7), 0);
 }
 
+Test(mem, a_list_grows_when_it_is_full)
+{
+    int64_t *list = NULL, capacity = 0, moves = 0;
+    for (int64_t n = 0; n < 1000; n++) {
+        int64_t before = capacity;
+        list = mn_grow(list, n, &capacity, sizeof *list);
+        cr_assert_gt(capacity, n);
+        moves += capacity != before;
+        list[n] = n;
+    }
+    for (int64_t i = 0; i < 1000; i++)
+        cr_assert_eq(list[i], i);
+    cr_assert_leq(moves, 10, "%lld", (long long)moves);
+    free(list);
+}
+
 Test(mem, large_is_aligned_and_writable)
 {
     static const size_t sizes[] = {0, 1, 63, 64, 4097, (2u << 20) - 1, 2u << 20, (5u << 20) + 13};
