@@ -202,15 +202,8 @@ static mn_err find_pictures(affectnet_state *s)
 {
     static const char *const names[] = {"Manually_Annotated_Images", NULL};
     static const char *const automatic[] = {"Automatically_Annotated_Images", NULL};
-    char *path, *inner = NULL, *other;
-    MN_TRY(data__find(&path, s->im->cfg->src, names, DATA__FOLDER, DEPTH));
-    if (!path) return mn_fail(MN_ENOINPUT, "%s: there is no folder Manually_Annotated_Images in it", s->im->cfg->src);
-    mn_err err = data__find(&inner, path, names, DATA__FOLDER, 1); // unpacked twice
-    if (err == MN_OK) err = data__open_folder(&s->root, inner ? inner : path);
-    if (err == MN_OK) s->pictures = mn_strdup(inner ? inner : path);
-    free(inner);
-    free(path);
-    MN_TRY(err);
+    char *other;
+    MN_TRY(data__find_pictures(&s->root, &s->pictures, s->im->cfg->src, names, DEPTH));
     MN_TRY(data__find(&other, s->im->cfg->src, automatic, DATA__FOLDER, 2)); // no search of every folder
     if (other && s->im->cfg->ranks.rank == 0)
         mn_info("import: %s: not imported, its labels are a program's; 'mien data import folder' takes the pictures",

@@ -184,15 +184,7 @@ static mn_err read_lists(celeba_state *s)
 static mn_err find_pictures(celeba_state *s)
 {
     static const char *const names[] = {"img_align_celeba", NULL};
-    char *path, *inner = NULL;
-    MN_TRY(data__find(&path, s->im->cfg->src, names, DATA__FOLDER, DEPTH));
-    if (!path) return mn_fail(MN_ENOINPUT, "%s: there is no folder img_align_celeba in it", s->im->cfg->src);
-    mn_err err = data__find(&inner, path, names, DATA__FOLDER, 1); // unpacked twice
-    if (err == MN_OK) err = data__open_folder(&s->root, inner ? inner : path);
-    if (err == MN_OK) s->pictures = mn_strdup(inner ? inner : path);
-    free(inner);
-    free(path);
-    return err;
+    return data__find_pictures(&s->root, &s->pictures, s->im->cfg->src, names, DEPTH);
 }
 
 static int note_unlisted(void *ctx, const char *path, const char *name, data__kind kind)

@@ -144,3 +144,16 @@ mn_err data__open_folder(int *fd, const char *path)
     *fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     return *fd >= 0 ? MN_OK : mn_fail(MN_ENOINPUT, "%s: %s", path, strerror(errno));
 }
+
+mn_err data__find_pictures(int *fd, char **path, const char *root, const char *const *names, int depth)
+{
+    char *inner;
+    MN_TRY(data__find(path, root, names, DATA__FOLDER, depth));
+    if (!*path) return mn_fail(MN_ENOINPUT, "%s: there is no folder %s (of pictures) in it", root, names[0]);
+    MN_TRY(data__find(&inner, *path, names, DATA__FOLDER, 1));
+    if (inner) {
+        free(*path);
+        *path = inner;
+    }
+    return data__open_folder(fd, *path);
+}

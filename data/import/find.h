@@ -35,5 +35,8 @@ MN_MUST_CHECK mn_err data__find_archive(char **out, const char *root);
 int data__is_folder(const char *path, const struct stat *folder);
 // Opens a folder for data_file_open_beneath.
 MN_MUST_CHECK mn_err data__open_folder(int *fd, const char *path);
+// Finds the folder below root that has one of these names, or the one in it of the same name where an archive was unpacked
+// twice, and opens it; the caller closes and frees. MN_ENOINPUT names the first when there is none.
+MN_MUST_CHECK mn_err data__find_pictures(int *fd, char **path, const char *root, const char *const *names, int depth);
 
 #endif
