@@ -56,7 +56,7 @@ data_image_fault data_coder_fault(const data_coder *c)
     return c->fault;
 }
 
-const char *data_image_fault_text(data_image_fault f)
+static const char *fault_text(data_image_fault f)
 {
     static const char *const texts[] = {
 #define TEXT(name, text) text,
@@ -95,7 +95,7 @@ static mn_err shape_image(data_image *im, int width, int height)
 static mn_err refuse(data_coder *c, data_image_fault fault, const char *detail)
 {
     c->fault = fault;
-    return mn_fail(MN_EDATA, "%s%s%s%s", data_image_fault_text(fault), detail ? " (" : "", detail ? detail : "",
+    return mn_fail(MN_EDATA, "%s%s%s%s", fault_text(fault), detail ? " (" : "", detail ? detail : "",
                    detail ? ")" : "");
 }
 

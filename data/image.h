@@ -53,7 +53,6 @@ typedef struct data_coder data_coder;
 MN_MUST_CHECK mn_err data_coder_open(data_coder **out);
 void data_coder_close(data_coder *c);
 data_image_fault data_coder_fault(const data_coder *c); // of the last probe or decode of this coder
-const char *data_image_fault_text(data_image_fault f);
 
 // Reads the header only. A picture that probes well may still be damaged further on.
 MN_MUST_CHECK mn_err data_image_probe(data_coder *c, const void *bytes, size_t size, data_image_info *out);

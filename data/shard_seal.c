@@ -76,7 +76,8 @@ static mn_err add_range(XXH3_state_t *h, int fd, const char *path, uint64_t begi
     return MN_OK;
 }
 
-mn_err data__seal_digest(int fd, const char *path, const data__seal *s, XXH128_hash_t *digest)
+// Of the bytes that the seal covers.
+static mn_err digest_covered(int fd, const char *path, const data__seal *s, XXH128_hash_t *digest)
 {
     XXH3_state_t *h = XXH3_createState();
     void *buffer = mn_calloc(1, BLOCK);
@@ -107,7 +108,7 @@ mn_err data__seal_check(int fd, const char *path, uint64_t file_bytes, data__sea
         return mn_fail(MN_EDATA, "%s: has %llu bytes, was written with %llu: the file was cut or added to", path,
                        (unsigned long long)file_bytes, (unsigned long long)seal->file_bytes);
     XXH128_hash_t digest;
-    MN_TRY(data__seal_digest(fd, path, seal, &digest));
+    MN_TRY(digest_covered(fd, path, seal, &digest));
     if (!XXH128_isEqual(digest, seal->digest))
         return mn_fail(MN_EDATA, "%s: its index (labels, offsets, structure) is damaged", path);
     return MN_OK;
@@ -116,7 +117,7 @@ mn_err data__seal_check(int fd, const char *path, uint64_t file_bytes, data__sea
 mn_err data__seal_write(int fd, const char *path, data__seal *seal)
 {
     unsigned char block[DATA__SEAL_BYTES];
-    MN_TRY(data__seal_digest(fd, path, seal, &seal->digest));
+    MN_TRY(digest_covered(fd, path, seal, &seal->digest));
     data__seal_format(seal, block);
     return data_file_pwrite(fd, path, block, sizeof(block), 0);
 }

@@ -25,8 +25,6 @@ typedef struct data__seal {
 // Pure function over the first DATA__SEAL_BYTES bytes of a file.
 MN_MUST_CHECK mn_err data__seal_parse(const void *block, size_t size, const char *path, data__seal *out);
 void data__seal_format(const data__seal *seal, void *block);
-// Digest of the bytes that the seal covers, read from fd.
-MN_MUST_CHECK mn_err data__seal_digest(int fd, const char *path, const data__seal *seal, XXH128_hash_t *digest);
 // Reads, parses and checks: MN_EDATA when the file was cut or any covered bit differs.
 MN_MUST_CHECK mn_err data__seal_check(int fd, const char *path, uint64_t file_bytes, data__seal *seal);
 MN_MUST_CHECK mn_err data__seal_write(int fd, const char *path, data__seal *seal); // fills in seal->digest

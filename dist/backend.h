@@ -119,7 +119,6 @@ typedef struct dist_wait {
 } dist_wait;
 MN_MUST_CHECK mn_err dist__wait(dist_comm *c, dist_wait *w);
 
-extern const dist_backend dist__mpi;
 MN_MUST_CHECK mn_err dist__mpi_open(dist_comm *c); // sets backend, state, host_of and the first four numbers of at
 
 #endif

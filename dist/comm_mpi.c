@@ -207,14 +207,14 @@ static mn_err find_hosts(dist_comm *c)
     return MN_OK;
 }
 
-const dist_backend dist__mpi = {.allgather = allgather,
-                                .broadcast = broadcast,
-                                .sum_reserve = sum_reserve,
-                                .sum_start = sum_start,
-                                .sum_poll = sum_poll,
-                                .library_sum = library_sum,
-                                .abort = abort_ranks,
-                                .close = close_ranks};
+static const dist_backend backend = {.allgather = allgather,
+                                     .broadcast = broadcast,
+                                     .sum_reserve = sum_reserve,
+                                     .sum_start = sum_start,
+                                     .sum_poll = sum_poll,
+                                     .library_sum = library_sum,
+                                     .abort = abort_ranks,
+                                     .close = close_ranks};
 
 mn_err dist__mpi_open(dist_comm *c)
 {
@@ -225,7 +225,7 @@ mn_err dist__mpi_open(dist_comm *c)
     ranks *k = mn_calloc(1, sizeof *k);
     k->comm = MPI_COMM_NULL;
     c->state = k;
-    c->backend = &dist__mpi;
+    c->backend = &backend;
     if (provided < MPI_THREAD_FUNNELED)
         return mn_fail(MN_EDEVICE, "%s offers no thread support (MPI_THREAD_FUNNELED): use a build with threads",
                        dist_library());

@@ -287,8 +287,3 @@ int64_t dist_metrics_confusion(const dist_metrics *m, int truth, int said)
         n += m->sum[v * m->sums + truth * EXPRESSIONS + said];
     return n;
 }
-
-double dist_p_mtl(const dist_metrics_result *expr, const dist_metrics_result *au, const dist_metrics_result *va)
-{
-    return expr->mean + au->mean + va->mean;
-}

@@ -47,7 +47,4 @@ void dist_metrics_compute(const dist_metrics *m, dist_zero_division zero, uint64
 // Frames of class `truth` that were called `said` (EXPR).
 int64_t dist_metrics_confusion(const dist_metrics *m, int truth, int said);
 
-// P_MTL of the multi-task challenge: the sum of macro F1, AU F1 and mean CCC.
-double dist_p_mtl(const dist_metrics_result *expr, const dist_metrics_result *au, const dist_metrics_result *va);
-
 #endif

@@ -74,11 +74,6 @@ mn_err nn_mail_take(nn_mail *m, const void **out)
     return MN_OK;
 }
 
-int nn_mail_waiting(const nn_mail *m)
-{
-    return (int)(m->posted - m->taken);
-}
-
 void *nn_mail_slot(nn_mail *m)
 {
     return slot(m, m->posted);

@@ -17,7 +17,6 @@ MN_MUST_CHECK mn_err nn_mail_new(nn_mail **out, const nn_device *d, size_t bytes
 void nn_mail_free(nn_mail *m);
 MN_MUST_CHECK mn_err nn_mail_post(nn_mail *m, const void *from);
 MN_MUST_CHECK mn_err nn_mail_take(nn_mail *m, const void **out);
-int nn_mail_waiting(const nn_mail *m); // posts not yet taken
 // The other way: a slot to be filled by the caller, then sent to the device, behind what was put there before.
 void *nn_mail_slot(nn_mail *m);
 MN_MUST_CHECK mn_err nn_mail_send(nn_mail *m, void *to);

@@ -22,8 +22,7 @@ int nn_swin_layers(const nn_swin_cfg *cfg);
 // MN_ECONFIG when the sizes do not fit together; the message names the recipe keys to change, and an image that fits.
 // nn_swin checks the same and spoils the graph.
 MN_MUST_CHECK mn_err nn_swin_check(const nn_swin_cfg *cfg);
-int64_t nn_swin_stride(const nn_swin_cfg *cfg);   // pixels per cell of the last stage: the encoder stride
-int64_t nn_swin_features(const nn_swin_cfg *cfg); // channels of the last stage
+int64_t nn_swin_stride(const nn_swin_cfg *cfg); // pixels per cell of the last stage: the encoder stride
 // Decoder of SimMIM on nn_swin's result: 1x1 convolution to 3 stride^2 (name decoder.0), -> (B, cells, 3 stride^2).
 nn_tensor *nn_simmim_decoder(nn_graph *g, const nn_swin_cfg *cfg, nn_tensor *features);
 

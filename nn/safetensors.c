@@ -145,11 +145,6 @@ const char *nn_safetensors_metadata(const nn_safetensors *f, const char *key)
     return NULL;
 }
 
-mn_err nn_safetensors_read_raw(const nn_safetensors *f, const nn_safetensor *t, void *out)
-{
-    return read_bytes(f, out, t->end - t->begin, f->data_at + t->begin);
-}
-
 static float from_f16(uint16_t h)
 {
     int exponent = h >> 10 & 31, mantissa = h & 1023;
@@ -181,7 +176,7 @@ mn_err nn_safetensors_read_f32(const nn_safetensors *f, const nn_safetensor *t, 
     size_t size = nn_safetensors_dtype_size(t->dtype), n = (t->end - t->begin) / size;
     switch (t->dtype) {
     case NN_SAFETENSORS_F32:
-        MN_TRY(nn_safetensors_read_raw(f, t, out));
+        MN_TRY(read_bytes(f, out, t->end - t->begin, f->data_at + t->begin));
         break;
     case NN_SAFETENSORS_BF16:
     case NN_SAFETENSORS_F16:

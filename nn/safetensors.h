@@ -70,8 +70,6 @@ const char *nn_safetensors_metadata(const nn_safetensors *f, const char *key);  
 
 // All values as float: F32, BF16, F16 and F64. Other types and values that are not finite are MN_EDATA.
 MN_MUST_CHECK mn_err nn_safetensors_read_f32(const nn_safetensors *f, const nn_safetensor *t, float *out);
-// The bytes as they are: t->end - t->begin of them.
-MN_MUST_CHECK mn_err nn_safetensors_read_raw(const nn_safetensors *f, const nn_safetensor *t, void *out);
 
 // What goes before the data when the tensors follow in this order without gaps: length and padded JSON. Fills begin and
 // end. For callers that stream the data themselves. *bytes is freed by the caller.

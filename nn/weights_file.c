@@ -24,7 +24,7 @@ static int floating(nn_safetensors_dtype t)
     return t == NN_SAFETENSORS_F32 || t == NN_SAFETENSORS_BF16 || t == NN_SAFETENSORS_F16 || t == NN_SAFETENSORS_F64;
 }
 
-mn_err nn__open_safetensors(nn__container *c, const char *path)
+static mn_err open_safetensors(nn__container *c, const char *path)
 {
     nn_safetensors *f;
     MN_TRY(nn_safetensors_open(&f, path));
@@ -57,7 +57,7 @@ mn_err nn__open_container(nn__container *c, const char *path)
     memcpy(&header, first, sizeof header);
     if (first[8] != '{' && (size < 9 || header > (uint64_t)size - 8))
         return mn_fail(MN_EDATA, "%s: neither a safetensors nor a PyTorch file", path);
-    return nn__open_safetensors(c, path);
+    return open_safetensors(c, path);
 }
 
 void nn__container_close(nn__container *c)

@@ -23,7 +23,6 @@ typedef struct nn__container {
 void nn__container_close(nn__container *c);
 // By the first bytes of the file.
 MN_MUST_CHECK mn_err nn__open_container(nn__container *c, const char *path);
-MN_MUST_CHECK mn_err nn__open_safetensors(nn__container *c, const char *path);
 MN_MUST_CHECK mn_err nn__open_pth(nn__container *c, const char *path, int zip); // zip, or the form before it
 
 #endif

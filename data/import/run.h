@@ -38,13 +38,11 @@ json_t *data__import_json(const data__job *j,
 
 // Makes the shards of this rank that are not there yet: shards.c.
 MN_MUST_CHECK mn_err data__shards_make(data__job *j);
-data_writer_cfg data__shard_cfg(const data__job *j, const data__group *g, int k);
 int data__job_threads(const data__job *j, int tasks); // how many work on so many shards
 
 // survey.c: dry runs.
 int64_t data__survey_every(const data__job *j);
 void data__sample_add(data__sample *to, const data__sample *more);
-int64_t data__space_free(const char *dir); // bytes, where dir is or would be; -1: not known
 // makers: threads of all ranks.
 json_t *data__survey_json(const data__job *j, const data__tally *t, const data__sample *s, const data_counts *counts,
                           int makers);

@@ -94,7 +94,7 @@ static mn_err write_units(data__job *j, data__import *im, const task *k, data_wr
     return MN_OK;
 }
 
-data_writer_cfg data__shard_cfg(const data__job *j, const data__group *g, int k)
+static data_writer_cfg shard_cfg(const data__job *j, const data__group *g, int k)
 {
     const data_writer_cfg *columns = &j->im.importer->columns;
     int sound = strcmp(g->stream, "audio") == 0; // it has no labels
@@ -113,7 +113,7 @@ data_writer_cfg data__shard_cfg(const data__job *j, const data__group *g, int k)
 
 static mn_err make_shard(data__job *j, data__import *im, const task *k, data__tally *tally)
 {
-    data_writer_cfg cfg = data__shard_cfg(j, k->group, k->k);
+    data_writer_cfg cfg = shard_cfg(j, k->group, k->k);
     data_writer *w;
     if (mn_fault("import.shard")) return mn_fail(MN_EIO, "%s: injected failure", k->file);
     *tally = (data__tally){0};
@@ -148,7 +148,7 @@ static mn_err count_shard(data__team *t, data__import *im, const task *k)
 {
     data__job *j = t->job;
     data_counts *counts = data_counts_new();
-    data_writer_cfg cfg = data__shard_cfg(j, k->group, k->k);
+    data_writer_cfg cfg = shard_cfg(j, k->group, k->k);
     data__tally tally = {0};
     data_writer *w = NULL;
     im->tally = &tally;

@@ -29,7 +29,8 @@ void data__sample_add(data__sample *to, const data__sample *more)
         a[i] += b[i];
 }
 
-int64_t data__space_free(const char *dir)
+// Bytes, where dir is or would be; -1: not known.
+static int64_t space_free(const char *dir)
 {
     struct statvfs v;
     char *path = mn_strdup(dir);
@@ -78,7 +79,7 @@ json_t *data__survey_json(const data__job *j, const data__tally *t, const data__
                   (json_int_t)(s->damaged + (int64_t)(expected + 0.5)), "media", (json_int_t)s->media, "media_skipped",
                   (json_int_t)s->media_skipped, "exact", s->headers == 0 && s->media_skipped == 0);
     json_t *disk = json_pack("{s:I, s:I}", "needed_bytes", (json_int_t)bytes_needed(j, t, s, makers), "free_bytes",
-                             (json_int_t)data__space_free(j->im.cfg->out));
+                             (json_int_t)space_free(j->im.cfg->out));
     mn_assert(looked && disk && json_object_set_new(o, "looked_at", looked) == 0 &&
               json_object_set_new(o, "disk", disk) == 0 &&
               json_object_set_new(o, "labels", data_counts_json(counts)) == 0 &&

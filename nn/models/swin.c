@@ -115,11 +115,6 @@ int64_t nn_swin_stride(const nn_swin_cfg *cfg)
     return cfg->patch << (cfg->stages - 1);
 }
 
-int64_t nn_swin_features(const nn_swin_cfg *cfg)
-{
-    return width_of(cfg, cfg->stages - 1);
-}
-
 static nn_linear_cfg dense(int64_t out)
 {
     return (nn_linear_cfg){.out = out, .init = NN_INIT_TRUNC_NORMAL, .init_scale = 0.02f};
@@ -231,7 +226,8 @@ nn_tensor *nn_swin(nn_graph *g, const nn_swin_cfg *cfg, nn_tensor *image, nn_ten
 nn_tensor *nn_simmim_decoder(nn_graph *g, const nn_swin_cfg *cfg, nn_tensor *features)
 {
     int64_t stride = nn_swin_stride(cfg), out = 3 * stride * stride;
-    nn_linear_cfg conv = {
-        .out = out, .init = NN_INIT_FAN_IN_UNIFORM, .weight_shape = MN_SHAPE(out, nn_swin_features(cfg), 1, 1)};
+    nn_linear_cfg conv = {.out = out,
+                          .init = NN_INIT_FAN_IN_UNIFORM,
+                          .weight_shape = MN_SHAPE(out, width_of(cfg, cfg->stages - 1), 1, 1)};
     return nn_linear(g, features, &conv, "decoder.0"); // (B, cells, 3 stride^2)
 }
