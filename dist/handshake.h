@@ -24,5 +24,7 @@ dist_fact dist_fact_hex(const char *name, uint64_t value);
 // that differ from the majority, and both values; the same message on every rank. Wall clocks that are more than 5 s
 // apart are warned of.
 MN_MUST_CHECK mn_err dist_handshake(dist_comm *c, const dist_fact *facts, int n);
+// The same of what is known only later; without the clocks.
+MN_MUST_CHECK mn_err dist_facts_compare(dist_comm *c, const dist_fact *facts, int n);
 
 #endif

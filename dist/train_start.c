@@ -65,6 +65,7 @@ static mn_err build_graphs(dist__loop *l)
     return MN_OK;
 }
 
+// Before ranks that differ could ask different things of each other.
 static mn_err handshake(dist__loop *l)
 {
     char machine[256];
@@ -72,13 +73,18 @@ static mn_err handshake(dist__loop *l)
     dist_fact facts[] = {dist_fact_hex("binary", l->cfg->binary),
                          dist_fact_hex("recipe", l->cfg->recipe_digest),
                          dist_fact_hex("options", l->cfg->options_digest),
-                         dist_fact_hex("plan", nn_graph_hash(l->graph)),
                          dist_fact_hex("training data", l->task->train->digest),
                          dist_fact_hex("evaluation data", l->task->eval ? l->task->eval->digest : 0),
                          dist_fact_text("device", l->device->name),
                          dist_fact_text("precision", mn_dtype_name(l->cfg->dtype)),
                          dist_fact_text("libraries", machine)};
     return dist_handshake(l->comm, facts, sizeof facts / sizeof *facts);
+}
+
+static mn_err compare_plans(dist__loop *l)
+{
+    dist_fact plan = dist_fact_hex("plan", nn_graph_hash(l->graph));
+    return dist_facts_compare(l->comm, &plan, 1);
 }
 
 static mn_err open_writer(dist__loop *l)
@@ -159,8 +165,9 @@ mn_err dist__train_start(dist__loop *l)
     dist_watchdog_limit(l->watchdog, DIST_PHASE_INIT, l->cfg->init_deadline_s);
     dist_watchdog_limit(l->watchdog, DIST_PHASE_STEP, l->cfg->step_deadline_s);
     MN_TRY(dist_agree(l->comm, dist_watchdog_folder(l->watchdog, dist_run_folder(l->run))));
-    MN_TRY(dist_proceed(l->comm, build_graphs(l)));
     MN_TRY(handshake(l));
+    MN_TRY(dist_proceed(l->comm, build_graphs(l)));
+    MN_TRY(compare_plans(l));
     MN_TRY(dist__train_restore(l));
     if (!dry) MN_TRY(claim_run(l));
     if (!dry) MN_TRY(open_writer(l));
