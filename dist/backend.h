@@ -4,23 +4,24 @@
 
 #include "dist/comm.h"
 #include "dist/shared.h"
+#include "nn/base/shape.h"
 
 #include <stdatomic.h>
 
 enum { DIST_FLIGHTS = 4 };
 
-// One library's side of the communicator. Callers have checked that all ranks are in the same call. A library for
-// gradients on devices (NCCL) brings the three sums: every rank is then a group of its own, sum_start records what the
-// compute stream has done and puts the reduction behind it on a stream of its own, sum_poll asks for its event.
+// One library's side of the communicator. Callers have checked that all ranks are in the same call.
+// Gradients on GPUs do not come here (comm_nccl.h).
 typedef struct dist_backend {
     // all (world, bytes) in rank order.
     mn_err (*allgather)(dist_comm *c, const void *mine, size_t bytes, void *all);
     mn_err (*broadcast)(dist_comm *c, void *p, size_t bytes, int root);
     // Sum of v over the leaders of all groups in group order, in place, on every leader. Several at a time, in slots
     // 0 ... DIST_FLIGHTS - 1, the same everywhere: start one, then poll until done. Only leaders (group_rank 0) call
-    // these. Before the first: reserve for the largest n.
+    // these. Before the first: reserve for the largest n. wire: what goes between them, MN_F32, or MN_BF16: every leader's
+    // v is rounded, added as fp32, and the sum is rounded.
     mn_err (*sum_reserve)(dist_comm *c, int64_t n);
-    mn_err (*sum_start)(dist_comm *c, int slot, float *v, int64_t n);
+    mn_err (*sum_start)(dist_comm *c, int slot, float *v, int64_t n, mn_dtype wire);
     mn_err (*sum_poll)(dist_comm *c, int slot, int *done);
     // The library's own sum of all ranks in place, to be compared with.
     mn_err (*library_sum)(dist_comm *c, float *v, int64_t n);

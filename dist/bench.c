@@ -78,7 +78,7 @@ static mn_err open_ours(contest *k)
     dist_range *range = mn_calloc((size_t)(end / most + 1), sizeof *range);
     int n = 0;
     for (int64_t at = 0; at < end; at += most)
-        range[n++] = (dist_range){at, end - at < most ? end - at : most, -1};
+        range[n++] = (dist_range){at, end - at < most ? end - at : most, -1, MN_F32};
     mn_err err = dist_buckets_of_ranges(&k->buckets, k->comm, k->window, range, n, k->elements);
     free(range);
     return err;

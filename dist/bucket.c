@@ -2,8 +2,10 @@
 
 #include "dist/backend.h"
 #include "dist/reduce.h"
+#include "nn/base/fault.h"
 #include "nn/base/mem.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,7 +99,7 @@ static mn_err poll_leaders(dist_buckets *b, int *moved)
         int slot = b->sent++ % DIST_FLIGHTS;
         b->arrived[slot] = 0;
         *moved = 1;
-        MN_TRY(c->backend->sum_start(c, slot, b->segment[0] + range->offset, range->count));
+        MN_TRY(c->backend->sum_start(c, slot, b->segment[0] + range->offset, range->count, range->wire));
     }
     return MN_OK;
 }
@@ -159,6 +161,8 @@ mn_err dist_buckets_on_step(void *buckets, int step)
     int ready = b->ready, moved;
     while (ready < b->n && b->bucket[ready].ready_step <= step)
         ready++;
+    if (ready > b->ready && mn_fault("gradients") == 2)
+        dist_window_segment(b->window, b->comm->at.group_rank)[b->bucket[b->ready].offset] = NAN;
     if (ready > b->ready) mark_ready(b, ready);
     int64_t start = dist_now_ns();
     MN_TRY(poll(b, &moved));
@@ -229,7 +233,7 @@ mn_err dist_ranges_compare(dist_comm *c, const dist_range *range, int n)
 {
     uint64_t mine = 0;
     for (int i = 0; i < n; i++) {
-        int64_t numbers[] = {range[i].offset, range[i].count, range[i].ready_step};
+        int64_t numbers[] = {range[i].offset, range[i].count, range[i].ready_step, range[i].wire};
         mine = XXH3_64bits_withSeed(numbers, sizeof numbers, mine);
     }
     MN_TRY(dist__round(c, DIST_OP_GATHER, (int64_t)sizeof mine, 5, &mine, sizeof mine));
@@ -294,41 +298,46 @@ out:
 }
 
 // Adds [at, end) in pieces of at most `most` elements.
-static int split(dist_range *range, int n, int64_t at, int64_t end, int64_t most, int ready_step)
+static int split(dist_range *range, int n, int64_t at, int64_t end, int64_t most, int ready_step, mn_dtype wire)
 {
+    if (at == end) return n;
     int64_t pieces = (end - at + most - 1) / most, size = ((end - at) / pieces + 15) / 16 * 16;
     for (; at < end; at += size)
-        range[n++] = (dist_range){at, end - at < size ? end - at : size, ready_step};
+        range[n++] = (dist_range){at, end - at < size ? end - at : size, ready_step, wire};
     return n;
 }
 
-int dist_ranges(const nn_graph *g, const nn_params *ps, size_t bucket_bytes, dist_range **out)
+int dist_ranges(const nn_graph *g, const nn_params *ps, size_t bucket_bytes, mn_dtype wire, dist_range **out)
 {
     int64_t trained = nn_params_arenas(ps)->trained,
             most = (int64_t)(bucket_bytes ? bucket_bytes : DIST_BUCKET_BYTES) / 4;
     int64_t end = trained + (int64_t)(sizeof(dist_control) / sizeof(float)), at = 0;
     if (most < 16) most = 16;
-    dist_range *range = mn_calloc((size_t)(end / most * 2 + nn_params_count(ps) + 2), sizeof *range);
+    dist_range *range = mn_calloc((size_t)(end / most * 2 + nn_params_count(ps) + 3), sizeof *range);
     int n = 0, ready = -1;
     for (int i = 0; i < nn_params_count(ps); i++) {
         const nn_param *p = nn_params_at(ps, i);
         if (p->offset >= trained) break;
         if (p->offset - at >= most) { // close before it: what was collected may be ready earlier
-            n = split(range, n, at, p->offset, most, ready);
+            n = split(range, n, at, p->offset, most, ready, wire);
             at = p->offset;
         }
         int step = nn_graph_ready_step(g, p);
         if (step > ready) ready = step;
     }
     *out = range;
-    return split(range, n, at, end, most, ready);
+    if (wire != MN_F32) {
+        n = split(range, n, at, trained, most, ready, wire);
+        at = trained;
+    }
+    return split(range, n, at, end, most, ready, MN_F32);
 }
 
 mn_err dist_buckets_new(dist_buckets **out, dist_comm *c, dist_window *w, const nn_graph *g, const nn_params *ps,
-                        size_t bucket_bytes)
+                        size_t bucket_bytes, mn_dtype wire)
 {
     dist_range *range;
-    int n = dist_ranges(g, ps, bucket_bytes, &range);
+    int n = dist_ranges(g, ps, bucket_bytes, wire, &range);
     mn_err err = dist_buckets_of_ranges(out, c, w, range, n, nn_params_arenas(ps)->trained);
     free(range);
     return err;

@@ -10,8 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct flight {  // a sum over leaders that is under way
-    float *v, *received; // (n), (groups, own slice)
+typedef struct flight { // a sum over leaders that is under way
+    float *v;           // (n)
+    mn_dtype wire;
+    void *data;     // (n): what is sent and comes back: v, or its bf16
+    void *received; // (groups, own slice)
+    void *buffer;   // of this flight
     int64_t n;
     MPI_Request *request; // (2 * groups)
     int n_requests;
@@ -21,9 +25,9 @@ typedef struct flight {  // a sum over leaders that is under way
 typedef struct ranks { // state of the backend
     MPI_Comm comm;
     flight flight[DIST_FLIGHTS];
-    const float **from; // (groups)
-    void *received;     // of all flights
-    size_t received_bytes;
+    const void **from; // (groups)
+    void *buffer;      // of all flights
+    size_t buffer_bytes;
     int64_t capacity; // largest n that was reserved
 } ranks;
 
@@ -87,17 +91,17 @@ static mn_err sum_reserve(dist_comm *c, int64_t n)
     ranks *k = c->state;
     size_t groups = (size_t)c->at.groups;
     mn_assert(n <= INT_MAX);
-    if (!k->from) k->from = (const float **)mn_calloc(groups, sizeof *k->from);
+    if (!k->from) k->from = (const void **)mn_calloc(groups, sizeof *k->from);
     if (n <= k->capacity) return MN_OK;
-    if (k->received) mn_large_free(k->received, k->received_bytes);
-    k->received = NULL;
+    if (k->buffer) mn_large_free(k->buffer, k->buffer_bytes);
+    k->buffer = NULL;
     k->capacity = 0;
-    size_t each = (size_t)n + 32 * groups; // a slice is at most n / groups and two cache lines
-    k->received_bytes = each * DIST_FLIGHTS * sizeof(float);
-    MN_TRY(mn_large_alloc(&k->received, k->received_bytes, "the buffer of sums between nodes"));
+    size_t each = (size_t)n + 32 * groups; // a slice is at most n / groups and two cache lines; twice that as bf16
+    k->buffer_bytes = each * DIST_FLIGHTS * sizeof(float);
+    MN_TRY(mn_large_alloc(&k->buffer, k->buffer_bytes, "the buffer of sums between nodes"));
     k->capacity = n;
     for (int i = 0; i < DIST_FLIGHTS; i++) {
-        k->flight[i].received = (float *)k->received + (size_t)i * each;
+        k->flight[i].buffer = (float *)k->buffer + (size_t)i * each;
         if (!k->flight[i].request) k->flight[i].request = mn_calloc(groups * 2, sizeof(MPI_Request));
     }
     return MN_OK;
@@ -105,35 +109,47 @@ static mn_err sum_reserve(dist_comm *c, int64_t n)
 
 enum { TAG_SCATTER = 1, TAG_GATHER = 2, TAGS = 4 };
 
-// Scatter: each leader gets its slice of v. Gather: each gets the sum of this one's slice.
+// The element of what goes over the wire.
+static void *element(const flight *f, void *base, int64_t i)
+{
+    return (char *)base + (size_t)i * mn_dtype_size(f->wire);
+}
+
+// Scatter: each leader gets its slice of the data. Gather: each gets the sum of this one's slice.
 static mn_err exchange(dist_comm *c, flight *f, int tag)
 {
     ranks *k = c->state;
     int groups = c->at.groups, me = c->at.group;
     int64_t begin = slice_begin(f->n, me, groups), own = slice_begin(f->n, me + 1, groups) - begin;
+    MPI_Datatype type = f->wire == MN_BF16 ? MPI_UINT16_T : MPI_FLOAT;
     tag += (int)(f - k->flight) * TAGS;
     f->n_requests = 0;
     for (int g = 0; g < groups; g++) {
         int64_t at = slice_begin(f->n, g, groups), size = slice_begin(f->n, g + 1, groups) - at;
         int scatter = f->phase == SCATTER;
         if (g == me) continue;
-        TRY_MPI(c, MPI_Irecv(scatter ? f->received + own * g : f->v + at, (int)(scatter ? own : size), MPI_FLOAT,
-                             c->leader[g], tag, k->comm, &f->request[f->n_requests++]));
-        TRY_MPI(c, MPI_Isend(f->v + (scatter ? at : begin), (int)(scatter ? size : own), MPI_FLOAT, c->leader[g], tag,
-                             k->comm, &f->request[f->n_requests++]));
+        void *to = scatter ? element(f, f->received, own * g) : element(f, f->data, at);
+        TRY_MPI(c, MPI_Irecv(to, (int)(scatter ? own : size), type, c->leader[g], tag, k->comm,
+                             &f->request[f->n_requests++]));
+        TRY_MPI(c, MPI_Isend(element(f, f->data, scatter ? at : begin), (int)(scatter ? size : own), type, c->leader[g],
+                             tag, k->comm, &f->request[f->n_requests++]));
     }
     return MN_OK;
 }
 
 // First every leader sends slice g to leader g; what it receives of its own slice it adds up in group order.
-static mn_err sum_start(dist_comm *c, int slot, float *v, int64_t n)
+static mn_err sum_start(dist_comm *c, int slot, float *v, int64_t n, mn_dtype wire)
 {
     ranks *k = c->state;
     flight *f = &k->flight[slot];
     mn_assert(f->phase == IDLE && n <= k->capacity);
     f->v = v;
     f->n = n;
+    f->wire = wire;
+    f->data = wire == MN_BF16 ? f->buffer : v;
+    f->received = wire == MN_BF16 ? (mn_bf16 *)f->buffer + n : f->buffer;
     f->phase = SCATTER;
+    if (wire == MN_BF16) dist_narrow(f->data, v, n);
     return exchange(c, f, TAG_SCATTER);
 }
 
@@ -143,8 +159,11 @@ static void add_slices(dist_comm *c, flight *f)
     int groups = c->at.groups, me = c->at.group;
     int64_t begin = slice_begin(f->n, me, groups), own = slice_begin(f->n, me + 1, groups) - begin;
     for (int g = 0; g < groups; g++)
-        k->from[g] = g == me ? f->v + begin : f->received + own * g;
-    dist_sum_floats(k->from, groups, &(float *){f->v + begin}, 1, own);
+        k->from[g] = g == me ? element(f, f->data, begin) : element(f, f->received, own * g);
+    if (f->wire == MN_BF16)
+        dist_sum_bf16((const mn_bf16 *const *)k->from, groups, element(f, f->data, begin), own);
+    else
+        dist_sum_floats((const float *const *)k->from, groups, &(float *){f->v + begin}, 1, own);
 }
 
 static mn_err sum_poll(dist_comm *c, int slot, int *done)
@@ -160,6 +179,7 @@ static mn_err sum_poll(dist_comm *c, int slot, int *done)
         f->phase = GATHER;
         return exchange(c, f, TAG_GATHER);
     }
+    if (f->wire == MN_BF16) dist_widen(f->v, f->data, f->n);
     f->phase = IDLE;
     *done = 1;
     return MN_OK;
@@ -183,7 +203,7 @@ static void close_ranks(dist_comm *c)
 {
     ranks *k = c->state;
     if (!k) return;
-    if (k->received) mn_large_free(k->received, k->received_bytes);
+    if (k->buffer) mn_large_free(k->buffer, k->buffer_bytes);
     for (int i = 0; i < DIST_FLIGHTS; i++)
         free(k->flight[i].request);
     free(k->from);

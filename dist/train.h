@@ -47,6 +47,7 @@ typedef struct dist_train_cfg {
     uint64_t seed;
     const struct nn_device *device; // NULL: the CPU
     mn_dtype dtype;
+    mn_dtype wire;                             // of gradients between GPUs and hosts: MN_F32 or MN_BF16
     int64_t steps, epochs;                     // the other is 0; train until
     int64_t batch;                             // global
     int64_t log_every, eval_every, save_every; // steps; eval_every 0: at the end only; save_every 0: at the end only

@@ -49,7 +49,7 @@ static mn_err build_graphs(dist__loop *l)
                                           .batch = cfg->eval_batch,
                                           .threads = cfg->loader_threads};
     }
-    MN_TRY(dist_gradients_new(&l->gradients, l->comm, l->device));
+    MN_TRY(dist_gradients_new(&l->gradients, l->comm, l->device, cfg->wire));
     dist_gradients_sums(l->gradients, l->graph);
     if (l->eval_graph) dist_gradients_sums(l->gradients, l->eval_graph);
     if (mn_fault_armed && l->device->on_host) nn_graph_set_sum(l->graph, sum_batch, l->comm);
@@ -72,6 +72,7 @@ static mn_err handshake(dist__loop *l)
     dist_machine_text(l->device->text, machine, sizeof machine);
     dist_fact facts[] = {dist_fact_hex("binary", l->cfg->binary),
                          dist_fact_hex("recipe", l->cfg->recipe_digest),
+                         dist_fact_text("dist.wire", l->cfg->wire == MN_BF16 ? "bf16" : "fp32"),
                          dist_fact_hex("options", l->cfg->options_digest),
                          dist_fact_hex("training data", l->task->train->digest),
                          dist_fact_hex("evaluation data", l->task->eval ? l->task->eval->digest : 0),

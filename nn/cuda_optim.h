@@ -1,4 +1,5 @@
-// The optimiser's side of the CUDA device (nn_device.adamw, .narrow).
+// The optimiser's side of the CUDA device (nn_device.adamw, .narrow), and bf16 on its way
+// between ranks (.side_narrow, .side_widen).
 #ifndef NN_CUDA_OPTIM_H
 #define NN_CUDA_OPTIM_H
 
@@ -10,5 +11,6 @@ extern "C" {
 // after the return.
 mn_err nn_cuda_adamw(const nn_adamw *a, void *stream);
 mn_err nn_cuda_narrow(mn_bf16 *to, const float *from, int64_t n, void *stream);
+mn_err nn_cuda_widen(float *to, const mn_bf16 *from, int64_t n, void *stream);
 
 #endif

@@ -75,6 +75,9 @@ struct nn_device {
     void *side;
     mn_err (*fork)(const nn_device *d);
     mn_err (*join)(const nn_device *d);
+    // On that stream: to bf16 (nearest even; NaN and infinities stay) and back.
+    mn_err (*side_narrow)(const nn_device *d, mn_bf16 *to, const float *from, int64_t n);
+    mn_err (*side_widen)(const nn_device *d, float *to, const mn_bf16 *from, int64_t n);
     // Called again and again while the host waits for the device; an error ends the wait with it. NULL: none.
     void (*set_idle)(const nn_device *d, mn_err (*idle)(void *ctx), void *ctx);
     mn_err (*nccl)(const nn_device *d, const nn_nccl **out); // MN_EDEVICE: what is missing

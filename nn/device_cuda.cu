@@ -261,6 +261,16 @@ static mn_err narrow(const nn_device *d, mn_bf16 *to, const float *from, int64_t
     return nn_cuda_narrow(to, from, n, d->stream);
 }
 
+static mn_err side_narrow(const nn_device *d, mn_bf16 *to, const float *from, int64_t n)
+{
+    return nn_cuda_narrow(to, from, n, d->side);
+}
+
+static mn_err side_widen(const nn_device *d, float *to, const mn_bf16 *from, int64_t n)
+{
+    return nn_cuda_widen(to, from, n, d->side);
+}
+
 // --- open, close, information ---
 
 static mn_err count_devices(int *n)
@@ -375,6 +385,8 @@ static mn_err open_device(const nn_device **out, int index, const nn_op *const *
                             .side = v->side,
                             .fork = fork_side,
                             .join = join_side,
+                            .side_narrow = side_narrow,
+                            .side_widen = side_widen,
                             .set_idle = set_idle,
                             .nccl = nccl,
                             .record_begin = record_begin,

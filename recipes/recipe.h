@@ -30,7 +30,7 @@ enum { MIEN_SELECT_TASK, MIEN_SELECT_EXPR, MIEN_SELECT_AU, MIEN_SELECT_CCC, MIEN
 typedef struct mien_common {
     const char *task, *run, *data_dir, *runs_dir;
     uint64_t seed;
-    int precision, device;
+    int precision, device, wire;
     int64_t threads;
     mn_list data; // mien_part
     int data_invalid;

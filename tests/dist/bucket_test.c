@@ -7,6 +7,7 @@
 #include "nn/base/rng.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,9 +19,16 @@ static float value(int rank, int step, int64_t i)
     return (mn_uniform(r.v[0]) - .5f) * (float)(1 << (r.v[1] % 24));
 }
 
-// Group sums in rank order, then their sum in group order. group: of every rank.
-static float expected(const dist_place *at, const int *group, int step, int64_t i)
+static float rounded(float v, mn_dtype wire)
 {
+    return wire == MN_BF16 ? mn_bf16_to_f32(mn_f32_to_bf16(v)) : v;
+}
+
+// Group sums in rank order, then their sum in group order; both rounded when they go over a bf16 wire. group: of every
+// rank.
+static float expected(const dist_place *at, const int *group, int step, int64_t i, mn_dtype wire)
+{
+    if (at->groups == 1) wire = MN_F32;
     float sum = 0;
     for (int g = 0; g < at->groups; g++) {
         float part = 0;
@@ -29,9 +37,10 @@ static float expected(const dist_place *at, const int *group, int step, int64_t 
             part = first ? value(r, step, i) : part + value(r, step, i);
             first = 0;
         }
+        part = rounded(part, wire);
         sum = g ? sum + part : part;
     }
-    return sum;
+    return rounded(sum, wire);
 }
 
 static void open_window(dist_comm *c, dist_window **w, float **grad, int64_t count)
@@ -48,29 +57,32 @@ static void spin(int turns)
     }
 }
 
-// Five steps of seven buckets of odd sizes, marked one by one from the hook, at different speeds on each rank.
-static void check_sums_in_order(dist_comm *c)
+// Five steps of seven buckets of odd sizes, marked one by one from the hook, at different speeds on each rank. With a
+// bf16 wire the control words, which stay exact, are an eighth.
+static void check_sums_in_order(dist_comm *c, mn_dtype wire)
 {
     static const int64_t sizes[] = {16, 5, 4096, 1, 300, 70001, 17};
     enum { N = sizeof sizes / sizeof sizes[0], STEPS = 5 };
     dist_window *w;
     dist_buckets *b;
     float *grad;
-    dist_range range[N];
+    dist_range range[N + 1];
     int64_t count = 0;
     for (int i = 0; i < N; i++) {
-        range[i] = (dist_range){count, sizes[i] + (i == N - 1 ? CONTROL : 0), 10 + 2 * i};
+        range[i] = (dist_range){count, sizes[i] + (i == N - 1 && wire == MN_F32 ? CONTROL : 0), 10 + 2 * i, wire};
         count += sizes[i];
     }
+    range[N] = (dist_range){count, CONTROL, 10 + 2 * N, MN_F32};
     open_window(c, &w, &grad, count);
     const dist_place *at = dist_where(c);
-    cr_assert_eq(dist_buckets_of_ranges(&b, c, w, range, N, count), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(dist_buckets_of_ranges(&b, c, w, range, wire == MN_F32 ? N : N + 1, count), MN_OK, "%s", mn_errmsg());
     int group[64];
     cr_assert(at->world <= 64);
     cr_assert_eq(dist_gather(c, &at->group, sizeof at->group, group), MN_OK, "%s", mn_errmsg());
     for (int step = 0; step < STEPS; step++) {
         dist_buckets_control(b)->stop = at->rank == at->world - 1;
         dist_buckets_control(b)->bad = 1;
+        dist_buckets_control(b)->user[3] = 1001; // not a number of bf16
         for (int i = 0; i < N; i++) {
             for (int64_t k = range[i].offset; k < range[i].offset + sizes[i]; k++)
                 grad[k] = value(at->rank, step, k);
@@ -82,11 +94,35 @@ static void check_sums_in_order(dist_comm *c)
         cr_assert_eq(sum.stop, 1);
         cr_assert_eq(sum.bad, (float)at->world);
         cr_assert_eq(sum.no_time, 0);
+        cr_assert_eq(sum.user[3], 1001 * (float)at->world);
         for (int64_t k = 0; k < count; k++)
-            cr_assert_eq(grad[k], expected(at, group, step, k), "step %d element %lld", step, (long long)k);
+            cr_assert_eq(grad[k], expected(at, group, step, k, wire), "step %d element %lld", step, (long long)k);
     }
     double waiting, all = dist_buckets_seconds(b, &waiting);
     cr_assert(all >= waiting && waiting >= 0);
+    dist_buckets_free(b);
+    dist_window_free(w);
+}
+
+// One rank has values that are not finite; what is left of them is the same on all ranks.
+static void check_not_finite(dist_comm *c)
+{
+    dist_window *w;
+    dist_buckets *b;
+    float *grad;
+    const dist_place *at = dist_where(c);
+    open_window(c, &w, &grad, 16);
+    dist_range range[] = {{0, 16, 1, MN_BF16}, {16, CONTROL, 2, MN_F32}};
+    cr_assert_eq(dist_buckets_of_ranges(&b, c, w, range, 2, 16), MN_OK, "%s", mn_errmsg());
+    int odd = at->rank == at->world - 1;
+    for (int i = 0; i < 16; i++)
+        grad[i] = 1;
+    grad[1] = odd ? NAN : 1;
+    grad[2] = odd ? INFINITY : 1;
+    grad[3] = odd ? -INFINITY : 1;
+    cr_assert_eq(dist_buckets_wait(b, NULL), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(grad[0], (float)at->world);
+    cr_assert(isnan(grad[1]) && isinf(grad[2]) && isinf(grad[3]) && grad[2] > 0 && grad[3] < 0);
     dist_buckets_free(b);
     dist_window_free(w);
 }
@@ -98,7 +134,7 @@ static void check_can_be_switched_off(dist_comm *c)
     dist_buckets *b;
     float *grad;
     open_window(c, &w, &grad, 1000);
-    dist_range range = {0, 1000 + CONTROL, 3};
+    dist_range range = {0, 1000 + CONTROL, 3, MN_F32};
     cr_assert_eq(dist_buckets_of_ranges(&b, c, w, &range, 1, 1000), MN_OK, "%s", mn_errmsg());
     for (int i = 0; i < 1000; i++)
         grad[i] = (float)(i + 1);
@@ -122,7 +158,8 @@ static void check_refuses_ranks_that_differ(dist_comm *c)
     float *grad;
     open_window(c, &w, &grad, 1000);
     int odd = dist_rank(c) == dist_world(c) - 1;
-    dist_range range[2] = {{0, odd ? 512 : 496, 3}, {odd ? 512 : 496, 1000 + CONTROL - (odd ? 512 : 496), 4}};
+    int64_t first = odd ? 512 : 496;
+    dist_range range[2] = {{0, first, 3, MN_F32}, {first, 1000 + CONTROL - first, 4, MN_F32}};
     mn_err err = dist_buckets_of_ranges(&b, c, w, range, 2, 1000);
     if (dist_world(c) == 1) {
         cr_assert_eq(err, MN_OK);
@@ -153,7 +190,9 @@ Test(bucket, ranks)
 {
     dist_comm *c;
     cr_assert_eq(dist_open(&c), MN_OK, "%s", mn_errmsg());
-    check_sums_in_order(c);
+    check_sums_in_order(c, MN_F32);
+    check_sums_in_order(c, MN_BF16);
+    check_not_finite(c);
     check_can_be_switched_off(c);
     check_bench_runs(c);
     check_refuses_ranks_that_differ(c);
@@ -189,4 +228,31 @@ Test(reduce, sums_in_order)
             }
     for (int s = 0; s < 5; s++)
         free(v[s]);
+}
+
+// The bf16 leaves: every size, every source, one rounding.
+Test(reduce, sums_of_bf16)
+{
+    enum { MOST = 300000 };
+    static const int64_t sizes[] = {0, 1, 15, 2047, 2048, 2049, MOST};
+    static mn_bf16 v[3][MOST], got[MOST];
+    static float wide[MOST];
+    for (int s = 0; s < 3; s++) {
+        for (int64_t i = 0; i < MOST; i++)
+            wide[i] = (float)(s * 3 + 1) / (float)(1 + (i * 7 + s) % 1013);
+        dist_narrow(v[s], wide, MOST);
+        for (int64_t i = 0; i < MOST; i++)
+            cr_assert_eq(v[s][i], mn_f32_to_bf16(wide[i]));
+    }
+    for (size_t k = 0; k < sizeof sizes / sizeof sizes[0]; k++)
+        for (int from = 1; from <= 3; from++) {
+            dist_sum_bf16((const mn_bf16 *const[]){v[0], v[1], v[2]}, from, got, sizes[k]);
+            dist_widen(wide, got, sizes[k]);
+            for (int64_t i = 0; i < sizes[k]; i++) {
+                float sum = mn_bf16_to_f32(v[0][i]);
+                for (int s = 1; s < from; s++)
+                    sum += mn_bf16_to_f32(v[s][i]);
+                cr_assert_eq(wide[i], rounded(sum, MN_BF16));
+            }
+        }
 }

@@ -119,7 +119,7 @@ static mn_err train(job *j)
 static mn_err run(job *j)
 {
     void *grad;
-    dist_range range[] = {{0, ELEMENTS / 2, 1}, {ELEMENTS / 2, ELEMENTS / 2 + CONTROL, 2}};
+    dist_range range[] = {{0, ELEMENTS / 2, 1, MN_F32}, {ELEMENTS / 2, ELEMENTS / 2 + CONTROL, 2, MN_F32}};
     dist_watchdog_cfg dog = {.dir = j->dir};
     int hangs = is(j, "stop") || is(j, "mute") || is(j, "stuck") || is(j, "starved");
     if (hangs || is(j, "cut"))
