@@ -187,7 +187,7 @@ struct data_media_writer {
 static mn_err start_writer(data_media_writer *w, const data_media_spec *s)
 {
     char program[PATH_MAX], size[40], fps[40], frames[40], samples[40], rate[40], channels[40], start[40], video[40],
-        audio[40], drift[40], rotation[40];
+        audio[40], drift[40], leap[40], rotation[40];
     MN_TRY(data_media_program(program, sizeof program));
     snprintf(size, sizeof size, "--size=%dx%d", s->width, s->height);
     snprintf(fps, sizeof fps, "--fps=%d/%d", s->fps_num, s->fps_den);
@@ -199,10 +199,11 @@ static mn_err start_writer(data_media_writer *w, const data_media_spec *s)
     snprintf(video, sizeof video, "--video=%s", s->video ? s->video : "mpeg4");
     snprintf(audio, sizeof audio, "--audio=%s", s->audio ? s->audio : "aac");
     snprintf(drift, sizeof drift, "--drift-ppm=%d", s->drift_ppm);
+    snprintf(leap, sizeof leap, "--leap-us=%d", s->leap_us);
     snprintf(rotation, sizeof rotation, "--rotation=%d", s->rotation);
-    char *argv[] = {program,  "make", w->path, size,  fps,   frames,   samples, rate,
-                    channels, start,  video,   audio, drift, rotation, NULL,    NULL};
-    if (s->vfr) argv[14] = "--vfr";
+    char *argv[] = {program, "make", w->path, size,  fps,  frames,   samples, rate, channels,
+                    start,   video,  audio,   drift, leap, rotation, NULL,    NULL};
+    if (s->vfr) argv[15] = "--vfr";
     return data__child_start(&w->child, argv, -1, w->path, 3600);
 }
 

@@ -56,6 +56,7 @@ typedef struct data_media_spec {
     int rate, channels; // of the sound in the file; 0: 16000, 1
     int64_t audio_start_us;
     int drift_ppm; // the clock of the sound is so much too fast: sample i is heard at i (1 + ppm / 10^6) / rate
+    int leap_us;   // from its middle on the sound is heard so much later (a lost packet) or earlier
     int rotation;  // written to the header; width and height are before it
 } data_media_spec;
 typedef struct data_media_writer data_media_writer;

@@ -51,6 +51,7 @@ enum {
     CHANNELS,
     START,
     DRIFT,
+    LEAP,
     ROTATION,
     VIDEO,
     AUDIO,
@@ -79,6 +80,7 @@ static const struct argp_option options[] = {
     {"channels", CHANNELS, "N", 0, "make: its channels, 1", 0},
     {"audio-start-us", START, "N", 0, "make: start of the sound after the first frame, 0", 0},
     {"drift-ppm", DRIFT, "N", 0, "make: how much the times of the sound run slower than its samples, 0", 0},
+    {"leap-us", LEAP, "N", 0, "make: how much they leap in the middle of the sound, 0", 0},
     {"rotation", ROTATION, "DEGREES", 0, "make: what the header says of it: 0, 90, 180, 270", 0},
     {"video", VIDEO, "mpeg4|h264", 0, "make: encoder of the frames, mpeg4", 0},
     {"audio", AUDIO, "aac|mp3|pcm", 0, "make: encoder of the sound, aac", 0},
@@ -141,6 +143,9 @@ static error_t parse_make(int key, char *arg, struct argp_state *state)
         return 0;
     case DRIFT:
         m->drift_ppm = (int)number(state, arg, -100000, 100000);
+        return 0;
+    case LEAP:
+        m->leap_us = (int)number(state, arg, -1000000, 1000000);
         return 0;
     case ROTATION:
         m->rotation = (int)number(state, arg, 0, 270);

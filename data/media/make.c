@@ -164,11 +164,14 @@ static mn_err open_audio(maker *m)
     return rc < 0 ? failed(m, "sound", rc) : MN_OK;
 }
 
-// Times of the sound as a clock gives them that is too slow by so much.
-static void drift(AVPacket *p, int ppm)
+// Times of the sound as a clock gives them that is too slow by so much, and leaps in the middle of the sound.
+static void drift(const media_make_cfg *cfg, AVPacket *p, AVRational base)
 {
-    if (p->pts != AV_NOPTS_VALUE) p->pts = av_rescale(p->pts, 1000000 + ppm, 1000000);
-    if (p->dts != AV_NOPTS_VALUE) p->dts = av_rescale(p->dts, 1000000 + ppm, 1000000);
+    int64_t middle = av_rescale_q(cfg->samples / 2, (AVRational){1, WIRE_RATE}, base);
+    int64_t leap = p->pts >= middle ? av_rescale_q(cfg->leap_us, AV_TIME_BASE_Q, base) : 0;
+    int ppm = cfg->drift_ppm;
+    if (p->pts != AV_NOPTS_VALUE) p->pts = av_rescale(p->pts, 1000000 + ppm, 1000000) + leap;
+    if (p->dts != AV_NOPTS_VALUE) p->dts = av_rescale(p->dts, 1000000 + ppm, 1000000) + leap;
 }
 
 static mn_err encode(maker *m, track *t, AVFrame *frame)
@@ -181,7 +184,7 @@ static mn_err encode(maker *m, track *t, AVFrame *frame)
         if (t == &m->video && m->packet->duration == 0)
             m->packet->duration = av_rescale_q(1, (AVRational){cfg->fps_den, cfg->fps_num}, t->codec->time_base);
         av_packet_rescale_ts(m->packet, t->codec->time_base, t->stream->time_base);
-        if (t == &m->audio) drift(m->packet, cfg->drift_ppm);
+        if (t == &m->audio) drift(cfg, m->packet, t->stream->time_base);
         m->packet->stream_index = t->stream->index;
         rc = av_interleaved_write_frame(m->format, m->packet);
         if (rc < 0) return failed(m, "writing", rc);

@@ -24,6 +24,7 @@ typedef struct media_make_cfg {
     int64_t frames, samples;                  // samples 0: a file without sound
     int rate, channels;                       // of the sound in the file
     int drift_ppm;                            // the sound's times run so much slower than its samples
+    int leap_us;                              // and leap by so much in the middle of the sound
     int rotation;                             // 0, 90, 180, 270: as in the header
     int64_t audio_start_us;                   // the sound begins so much after (or, below 0, before) the first frame
 } media_make_cfg;

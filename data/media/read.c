@@ -25,6 +25,7 @@ enum {
     JUMP = WIRE_RATE / 20,          // a sound frame this many samples away from its time is moved there;
     SLACK = WIRE_RATE / 1000,       // one that is off by more than this is drifting, and stretched
     GENTLY = WIRE_RATE / 2,         // so that it is right after this many
+    HOLE_US = 5000,                 // the least distance of two frames that is a hole or an overlap
     LONGEST = WIRE_RATE * 3600 * 12 // samples
 };
 
@@ -298,8 +299,8 @@ typedef struct sound {
     SwrContext *swr;
     int rate, channels, format; // that the resampler was made for
     int64_t origin_us, written; // time of sample 0, samples handed on
-    int64_t first_us;           // of the first sound
-    int started;
+    int64_t end_us;             // of the frame before, by the file's times; AV_NOPTS_VALUE: none yet
+    int started, torn;          // torn: the sound before ended, what follows goes where its own time says
 } sound;
 
 static mn_err open_resampler(sound *s, const file *f)
@@ -334,7 +335,7 @@ static mn_err silence(sound *s, int64_t n)
 // Hands on n samples that belong at sample `at`; AV_NOPTS_VALUE: behind the last.
 static mn_err lay_down(sound *s, const int16_t *pcm, int64_t n, int64_t at)
 {
-    if (at != AV_NOPTS_VALUE && (!s->started || llabs(at - s->written) > JUMP)) {
+    if (at != AV_NOPTS_VALUE && (!s->started || s->torn || llabs(at - s->written) > JUMP)) {
         if (at > LONGEST) return mn_fail(MN_EDATA, "its sound has a time beyond 12 hours");
         if (at > s->written) MN_TRY(silence(s, at - s->written));
         int64_t early = s->written - at < n ? s->written - at : n;
@@ -343,6 +344,7 @@ static mn_err lay_down(sound *s, const int16_t *pcm, int64_t n, int64_t at)
     }
     if (n <= 0) return MN_OK;
     s->started = 1;
+    s->torn = 0;
     s->written += n;
     return s->sink->pcm(s->sink->ctx, pcm, n);
 }
@@ -369,30 +371,70 @@ static mn_err follow_clock(sound *s, const file *f, int64_t late)
     return rc < 0 ? mn_fail(MN_EDATA, "%s: cannot stretch its sound: %s", f->name, media_error(rc)) : MN_OK;
 }
 
+// Does the frame at t_us begin where the one before ended? A lost packet leaves a hole as long as its sound: too short for
+// JUMP, too long to be stretched over, during which the sound would be early.
+static int is_torn(const sound *s, const AVFrame *in, int64_t t_us)
+{
+    if (!s->started || s->end_us == AV_NOPTS_VALUE) return 0;
+    int64_t off_us = llabs(t_us - s->end_us);
+    return off_us > HOLE_US && off_us > av_rescale(in->nb_samples, 500000, in->sample_rate);
+}
+
+// Takes what the resampler still holds, and makes it forget what it has heard.
+static mn_err end_piece(sound *s, const file *f)
+{
+    MN_TRY(convert(s, f, NULL, 0, AV_NOPTS_VALUE));
+    int rc = swr_init(s->swr);
+    return rc < 0 ? mn_fail(MN_EDATA, "%s: cannot resample its sound: %s", f->name, media_error(rc)) : MN_OK;
+}
+
+static int64_t time_of(const file *f)
+{
+    int64_t t = f->frame->best_effort_timestamp;
+    return t == AV_NOPTS_VALUE ? t : av_rescale_q(t, f->format->streams[f->stream]->time_base, AV_TIME_BASE_Q);
+}
+
+static void note_start(sound *s, int64_t t_us)
+{
+    if (s->end_us != AV_NOPTS_VALUE) return;
+    if (s->origin_us == AV_NOPTS_VALUE) s->origin_us = t_us;
+    s->info->audio_offset_us = t_us - s->origin_us;
+}
+
 static mn_err take_sound(void *ctx, file *f, int *stop)
 {
     (void)stop;
     sound *s = ctx;
     const AVFrame *in = f->frame;
+    int64_t t = time_of(f), at = AV_NOPTS_VALUE;
+    int torn = t != AV_NOPTS_VALUE && is_torn(s, in, t);
     int same =
         s->swr && s->rate == in->sample_rate && s->channels == in->ch_layout.nb_channels && s->format == in->format;
+    if (torn) MN_TRY(end_piece(s, f));
+    s->torn |= torn;
     if (!same) MN_TRY(open_resampler(s, f));
-    int64_t at = AV_NOPTS_VALUE;
-    if (in->best_effort_timestamp != AV_NOPTS_VALUE) {
-        AVRational base = f->format->streams[f->stream]->time_base;
-        int64_t t = av_rescale_q(in->best_effort_timestamp, base, AV_TIME_BASE_Q);
-        if (s->origin_us == AV_NOPTS_VALUE) s->origin_us = t;
-        if (!s->started) s->info->audio_offset_us = t - s->origin_us;
+    if (t != AV_NOPTS_VALUE) {
+        note_start(s, t);
+        s->end_us = t + av_rescale(in->nb_samples, 1000000, in->sample_rate);
         at = av_rescale(t - s->origin_us, WIRE_RATE, 1000000) - swr_get_delay(s->swr, WIRE_RATE);
-        MN_TRY(follow_clock(s, f, at - s->written));
+        if (!s->torn) MN_TRY(follow_clock(s, f, at - s->written));
     }
     return convert(s, f, (const uint8_t **)in->extended_data, in->nb_samples, at);
+}
+
+// Only when the sound begins is wanted.
+static mn_err take_start(void *ctx, file *f, int *stop)
+{
+    int64_t t = time_of(f);
+    if (t != AV_NOPTS_VALUE) note_start(ctx, t);
+    *stop = 1;
+    return MN_OK;
 }
 
 static mn_err read_sound(int fd, const char *name, const media_sink *sink, wire_info *info, int64_t origin_us)
 {
     file f;
-    sound s = {.sink = sink, .info = info, .origin_us = origin_us};
+    sound s = {.sink = sink, .info = info, .origin_us = origin_us, .end_us = AV_NOPTS_VALUE};
     mn_err err = file_open(&f, fd, name);
     int stream = err == MN_OK ? find_stream(&f, AVMEDIA_TYPE_AUDIO) : -1;
     if (stream < 0) goto out;
@@ -401,7 +443,10 @@ static mn_err read_sound(int fd, const char *name, const media_sink *sink, wire_
     info->audio_rate = par->sample_rate;
     info->audio_channels = par->ch_layout.nb_channels;
     name_codec(info->audio_codec, par->codec_id);
-    if (!sink->pcm) goto out;
+    if (!sink->pcm) { // a codec that is not read here is no error then
+        if (open_codec(&f, stream) == MN_OK) MN_TRY_OUT(err, decode(&f, take_start, &s));
+        goto out;
+    }
     MN_TRY_OUT(err, open_codec(&f, stream));
     MN_TRY_OUT(err, decode(&f, take_sound, &s));
     if (s.swr) MN_TRY_OUT(err, convert(&s, &f, NULL, 0, AV_NOPTS_VALUE));

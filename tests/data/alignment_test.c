@@ -86,6 +86,11 @@ static const struct {
     {"telephone.mp4", {.rotation = 270, .vfr = 1, .drift_ppm = -500, .audio_start_us = 60000}},
     {"mp3.mp4", {.audio = "mp3", .rate = 44100, .drift_ppm = 1000}},
     {"pcm.avi", {.audio = "pcm"}},
+    {"hole.mp4", {.leap_us = 21333, .rate = 48000}}, // one lost packet, two, two of another codec
+    {"holes.mp4", {.leap_us = 42667, .rate = 48000, .channels = 2}},
+    {"mp3-holes.mp4", {.leap_us = 52245, .audio = "mp3", .rate = 44100}},
+    {"overlap.mp4", {.leap_us = -20000, .rate = 48000}},
+    {"late-holes.mp4", {.leap_us = 42667, .audio_start_us = 350000, .drift_ppm = 300, .rate = 48000}},
 };
 
 // The largest distance of a click from where it belongs, in seconds.
@@ -101,6 +106,7 @@ static double check_clicks(const char *name, const data_media_spec *s, const dat
             double start = (double)s->audio_start_us * 1e-6, clock = 1 + s->drift_ppm * 1e-6;
             // Where the sound begins first, its own begin is the zero of the clocks.
             double want = early < 0 ? own * clock + start : (own + start) * clock;
+            if (own + (early < 0 ? 0 : start) >= 0.5 * SECONDS) want += s->leap_us * 1e-6;
             double wrong = fabs((double)i / DATA_MEDIA_RATE - want);
             worst = wrong > worst ? wrong : worst;
             found++;
@@ -126,9 +132,14 @@ Test(alignment, every_click_is_within_half_a_frame, .timeout = 120)
         int turned = s->rotation == 90 || s->rotation == 270;
         cr_assert(m.rotation == s->rotation && m.width == (turned ? H : W) && m.height == (turned ? W : H), "%s: %d",
                   files[f].name, m.rotation);
-        double wrong = check_clicks(files[f].name, s, &m);
+        double wrong = check_clicks(files[f].name, s, &m), offset = (double)m.audio_offset_us * 1e-6;
+        // Sound is encoded in whole packets, with some silence before it.
+        cr_assert_float_eq(offset, (double)s->audio_start_us * 1e-6, 0.09, "%s: %.3f s", files[f].name, offset);
         if (getenv("MIEN_TEST_FIGURES")) printf("%-16s %.1f ms\n", files[f].name, wrong * 1e3);
         cr_assert_lt(wrong, 0.5 / FPS, "%s: %.1f ms", files[f].name, wrong * 1e3);
+        data_media_free(&m);
+        must(data_media_read(path, DATA_MEDIA_FRAMES, NULL, &m)); // image shards have it without reading the sound
+        cr_assert(m.samples == 0 && (double)m.audio_offset_us * 1e-6 == offset, "%s", files[f].name);
         data_media_free(&m);
         unlink(path);
     }
