@@ -2,15 +2,11 @@
 
 #include "data/half.h"
 #include "data/shard_h5.h"
-#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 enum { EXPANSION = 1100, PIECE = 4096 }; // what deflate can make of a byte; floats looked at together
 
@@ -119,7 +115,7 @@ static mn_err read_source(const source *s, hid_t type, size_t element, const dat
 {
     size_t bytes;
     MN_TRY(mn_mul_size((size_t)s->extent[0] * (size_t)s->extent[1], element, &bytes));
-    if (bytes / EXPANSION > f->map_bytes)
+    if (bytes / EXPANSION > f->map.bytes)
         return mn_fail(MN_EDATA, "%s: %s claims %zu bytes, more than the file can hold", f->path, name, bytes);
     void *p = malloc(bytes + 1);
     if (!p) return mn_fail(MN_EMEM, "%s: no memory for the %zu bytes of %s", f->path, bytes, name);
@@ -149,8 +145,8 @@ static mn_err read_values(data__feature_file *f, const source *x, const char *na
     t->frames = x->extent[0];
     t->dim = x->extent[1];
     MN_TRY(mn_mul_size((size_t)t->frames * (size_t)t->dim, x->element, &bytes));
-    if (x->plain && bytes <= f->map_bytes && x->offset <= f->map_bytes - bytes) {
-        const void *at = (const char *)f->map + x->offset;
+    if (x->plain && bytes <= f->map.bytes && x->offset <= f->map.bytes - bytes) {
+        const void *at = f->map.at + x->offset;
         t->store = x->store;
         if (t->store == DATA_FP32)
             t->x = at;
@@ -186,27 +182,6 @@ out:
     return err;
 }
 
-static mn_err map_file(data__feature_file *f)
-{
-    int fd;
-    int64_t bytes;
-    MN_TRY(mn_file_open(&fd, f->path, &bytes));
-    mn_err err = MN_OK;
-    if (bytes == 0) {
-        err = mn_fail(MN_EDATA, "%s: is empty", f->path);
-    } else {
-        void *map = mmap(NULL, (size_t)bytes, PROT_READ, MAP_SHARED, fd, 0);
-        if (map == MAP_FAILED)
-            err = mn_fail(MN_EIO, "%s: cannot be mapped: %s", f->path, strerror(errno));
-        else {
-            f->map = map;
-            f->map_bytes = (size_t)bytes;
-        }
-    }
-    (void)close(fd);
-    return err;
-}
-
 static mn_err read_tracks(data__feature_file *f, hid_t file, int own)
 {
     char **names;
@@ -231,7 +206,7 @@ mn_err data__feature_file_open(data__feature_file *out, const char *path, int ow
     data__feature_file f = {.path = mn_strdup(path)};
     hid_t file = H5I_INVALID_HID;
     mn_err err = MN_OK;
-    MN_TRY_OUT(err, map_file(&f));
+    MN_TRY_OUT(err, mn_map_open(&f.map, path));
     MN_TRY_OUT(err, data__h5_open(&file, path));
     if (data__h5_has_attribute(file, "weights_digest"))
         MN_TRY_OUT(err, data__h5_get_text(file, path, "weights_digest", f.weights, sizeof(f.weights)));
@@ -256,7 +231,7 @@ void data__feature_file_close(data__feature_file *f)
     }
     free(f->tracks);
     free(f->owned);
-    if (f->map) (void)munmap(f->map, f->map_bytes);
+    mn_map_close(&f->map);
     free(f->path);
     memset(f, 0, sizeof(*f));
 }

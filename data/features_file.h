@@ -4,13 +4,13 @@
 
 #include "data/features.h"
 #include "data/shard_manifest.h"
+#include "nn/base/map.h"
 
 #define DATA__FEATURES_FORMAT "mien-features"
 
 typedef struct data__feature_file {
     char *path;
-    void *map; // of the whole file, NULL when nothing is mapped
-    size_t map_bytes;
+    mn_map map;
     int64_t n; // tracks, by name
     data_track *tracks;
     char **owned;                  // (n): tracks whose x was read; NULL: it points into the map

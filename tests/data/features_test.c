@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <hdf5.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -351,4 +352,53 @@ Test(features, damage_is_found)
     must(data_features_open(&f, dir));
     data_features_close(f);
     support_remove(dir);
+}
+
+// A mapped file cannot report an error of its disk but by a signal; cutting it gives the same one.
+static int read_cut(const char *dir, const char *path, int other, char *said, size_t size)
+{
+    int ends[2], status;
+    cr_assert_eq(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        data_features *f;
+        data_track t;
+        float row[DIM];
+        dup2(ends[1], STDERR_FILENO);
+        if (data_features_open(&f, dir) != MN_OK || data_features_track(f, 0, &t) != MN_OK || truncate(path, 0) != 0)
+            _exit(1);
+        if (other) raise(SIGBUS); // of nothing that is mapped
+        data_track_rows(&t, 0, 1, row);
+        _exit(2);
+    }
+    cr_assert(child > 0);
+    close(ends[1]);
+    ssize_t n = read(ends[0], said, size - 1);
+    said[n > 0 ? n : 0] = 0;
+    close(ends[0]);
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    return status;
+}
+
+Test(features, a_map_that_cannot_be_read_is_named)
+{
+    char path[600], said[600], want[800];
+    data_feature_writer *w;
+    for (int other = 0; other < 2; other++) {
+        char *dir = support_folder();
+        must(data_feature_writer_open(&w, dir, 0, &source));
+        add(w, "a", 20);
+        must(data_feature_writer_close(w));
+        must(data_features_finish(dir, &source));
+        snprintf(path, sizeof path, "%s/part-00000.h5", dir);
+        int status = read_cut(dir, path, other, said, sizeof said);
+        snprintf(want, sizeof want, "mien: %s: cannot read at byte ", path);
+        if (other)
+            cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "%d %s", status, said);
+        else
+            cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 74 && strncmp(said, want, strlen(want)) == 0 &&
+                          strtoll(said + strlen(want), NULL, 10) > 0,
+                      "%d %s", status, said);
+        support_remove(dir);
+    }
 }
