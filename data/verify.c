@@ -38,6 +38,12 @@ typedef struct work {
     char *message;
 } work;
 
+// A file system that fails is no damage: the exit status tells them apart.
+static data__problem kind_of(mn_err err, data__problem damaged)
+{
+    return err == MN_ENOINPUT ? DATA__PROBLEM_MISSING : err == MN_EIO ? DATA__PROBLEM_READ : damaged;
+}
+
 static void find_in_folder(work *w, const char *file, data__problem kind, const char *text)
 {
     data__report_problem(&w->folder, file, kind, -1, NULL, -1, text);
@@ -126,8 +132,9 @@ static void check_rejects(work *w)
     const char *want = json_string_value(json_object_get(json_object_get(w->manifest->root, "import"), "rejects_xxh3"));
     char *path = mn_sprintf("%s/rejects.csv", w->dir), have[MN_DIGEST_SIZE];
     int64_t size;
-    if (want && mn_file_digest(path, have, &size) != MN_OK)
-        find_in_folder(w, "rejects.csv", DATA__PROBLEM_MISSING, mn_errmsg());
+    mn_err err = want ? mn_file_digest(path, have, &size) : MN_OK;
+    if (err != MN_OK)
+        find_in_folder(w, "rejects.csv", kind_of(err, DATA__PROBLEM_MANIFEST), mn_errmsg());
     else if (want && strcmp(want, have) != 0)
         find_in_folder(w, "rejects.csv", DATA__PROBLEM_MANIFEST, "it is not the list that the import wrote");
     free(path);
@@ -179,7 +186,7 @@ static mn_err check_dataset(work *w)
     if (err == MN_OK)
         w->manifest = &m;
     else
-        find_in_folder(w, DATA__MANIFEST, missing ? DATA__PROBLEM_MISSING : DATA__PROBLEM_MANIFEST, mn_errmsg());
+        find_in_folder(w, DATA__MANIFEST, kind_of(err, DATA__PROBLEM_MANIFEST), mn_errmsg());
     err = list_shards(w);
     if (err == MN_OK && missing && w->n_files == 0)
         err = mn_fail(MN_ENOINPUT,
@@ -213,7 +220,7 @@ static void check_parts(work *w, const json_t *root)
         char *path = mn_sprintf("%s/%s", w->dir, file);
         mn_err err = mn_file_digest(path, have, &bytes);
         if (err != MN_OK)
-            find_in_folder(w, file, err == MN_ENOINPUT ? DATA__PROBLEM_MISSING : DATA__PROBLEM_READ, mn_errmsg());
+            find_in_folder(w, file, kind_of(err, DATA__PROBLEM_FEATURES), mn_errmsg());
         else if (strcmp(have, want) != 0)
             find_in_folder(w, file, DATA__PROBLEM_FEATURES, "damaged or exchanged: not the bytes that were extracted");
         free(path);
@@ -228,10 +235,11 @@ static void check_plain(work *w)
     for (int64_t i = 0; i < n; i++) {
         data__feature_file file;
         char *path = mn_sprintf("%s/%s", w->dir, names[i]);
-        if (data__feature_file_open(&file, path, 0) == MN_OK)
+        mn_err err = data__feature_file_open(&file, path, 0);
+        if (err == MN_OK)
             data__feature_file_close(&file);
         else
-            find_in_folder(w, names[i], DATA__PROBLEM_FEATURES, mn_errmsg());
+            find_in_folder(w, names[i], kind_of(err, DATA__PROBLEM_FEATURES), mn_errmsg());
         free(path);
     }
     mn_names_free(names, n);
@@ -241,7 +249,8 @@ static void check_features(work *w)
 {
     data_features *f;
     w->features = 1;
-    if (data_features_open(&f, w->dir) == MN_OK) {
+    mn_err refused = data_features_open(&f, w->dir);
+    if (refused == MN_OK) {
         w->folder.records = data_features_count(f);
         data_features_close(f);
         return;
@@ -254,7 +263,7 @@ static void check_features(work *w)
         check_plain(w);
     else if (err == MN_OK && data__signed_json_parse(text, size, path, &root) == MN_OK)
         check_parts(w, root);
-    if (w->folder.n_problems == 0) find_in_folder(w, w->dir, DATA__PROBLEM_FEATURES, first);
+    if (w->folder.n_problems == 0) find_in_folder(w, w->dir, kind_of(refused, DATA__PROBLEM_FEATURES), first);
     json_decref(root);
     free(text);
     free(path);

@@ -397,6 +397,16 @@ Test(damage, d12_every_failing_read, .timeout = 120)
     must(data_verify(&(data_verify_cfg){.path = dir, .jobs = 1}, &r));
     json_decref(r);
     int64_t all = fault.calls;
+    for (int64_t k = 0; k < all; k++) { // of the manifest, of a shard: never called damage
+        fault.calls = 0;
+        fault.from = k;
+        fault.count = INT64_MAX / 2;
+        must(data_verify(&(data_verify_cfg){.path = dir, .jobs = 1}, &r));
+        json_int_t n = json_integer_value(json_object_get(r, "n_problems"));
+        cr_assert(n > 0 && json_integer_value(json_object_get(r, "n_unreadable")) == n, "read %lld of %lld",
+                  (long long)k, (long long)all);
+        json_decref(r);
+    }
     fault.calls = 0;
     fault.from = all - 12;
     fault.count = 3;
