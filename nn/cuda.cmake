@@ -27,7 +27,10 @@ find_library(CUDNN_LIBRARY NAMES cudnn libcudnn.so.9 HINTS ${CUDAToolkit_LIBRARY
 find_path(CUBLASLT_INCLUDE cublasLt.h HINTS ${CUDAToolkit_INCLUDE_DIRS} PATHS ${wheel_include})
 find_library(CUBLASLT_LIBRARY NAMES cublasLt libcublasLt.so.${CUDAToolkit_VERSION_MAJOR} HINTS ${CUDAToolkit_LIBRARY_DIR}
   PATHS ${wheel_lib})
-if(NOT CUDNN_INCLUDE OR NOT CUDNN_LIBRARY OR NOT CUBLASLT_INCLUDE OR NOT CUBLASLT_LIBRARY)
+if(EXISTS "${CUDNN_INCLUDE}/cudnn_version.h")
+  file(STRINGS "${CUDNN_INCLUDE}/cudnn_version.h" cudnn_major REGEX "define CUDNN_MAJOR +[0-9]")
+endif()
+if(NOT cudnn_major MATCHES "(9|[1-9][0-9])$" OR NOT CUDNN_LIBRARY OR NOT CUBLASLT_INCLUDE OR NOT CUBLASLT_LIBRARY)
   message(STATUS "CUDA module: off, it needs cuDNN 9 and cuBLASLt (in the toolkit, the system or NVIDIA's Python wheels)")
   return()
 endif()

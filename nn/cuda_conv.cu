@@ -194,8 +194,10 @@ static int numerics_allowed(const cudnnBackendNumericalNote_t *note, int64_t n, 
         case CUDNN_NUMERICAL_NOTE_TENSOR_CORE:
             if (io == MN_F32) return 0;
             break;
+#if CUDNN_VERSION >= 90100
         case CUDNN_NUMERICAL_NOTE_STRICT_NAN_PROP:
             break;
+#endif
         default:
             return 0; // not deterministic, reduced precision, FFT, Winograd
         }
@@ -218,6 +220,8 @@ static int engine_allowed(descriptor configuration, mn_dtype io)
                                  CUDNN_NUMERICAL_NOTE_TYPE_COUNT, &n_numerics, numerics) == CUDNN_STATUS_SUCCESS &&
         cudnnBackendGetAttribute(engine, CUDNN_ATTR_ENGINE_BEHAVIOR_NOTE, CUDNN_TYPE_BEHAVIOR_NOTE,
                                  CUDNN_BEHAVIOR_NOTE_TYPE_COUNT, &n_behaviour, behaviour) == CUDNN_STATUS_SUCCESS &&
+        // A later library may know of more than there is room for here.
+        n_numerics <= CUDNN_NUMERICAL_NOTE_TYPE_COUNT && n_behaviour <= CUDNN_BEHAVIOR_NOTE_TYPE_COUNT &&
         numerics_allowed(numerics, n_numerics, io);
     for (int64_t i = 0; i < n_behaviour && allowed; i++)
         allowed = behaviour[i] != CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION;
