@@ -3,12 +3,14 @@
 //
 // Every CUDA thread of a block is a fiber with a stack of its own; blocks run one after another; a barrier or shuffle
 // hands over to the next fiber, so all threads of a block get there before any goes on. Sanitizers and debuggers see a
-// kernel as ordinary code. Streams are lists of work that is put off as long as something does not wait for it, and run
-// in the least convenient order (streams.cpp): a missing event shows as a wrong result. Captured graphs replay the
-// recorded calls with the arguments of their recording, as the real ones do.
+// kernel as ordinary code. CUDA_PORT_ORDER says in which order threads and blocks get their turns. Streams are lists of
+// work that is put off as long as something does not wait for it, and run in the least convenient order (streams.cpp): a
+// missing event shows as a wrong result. Captured graphs replay the recorded calls with the arguments of their recording,
+// as the real ones do.
 //
-// Limits: threads that diverge around a barrier or shuffle stop the program; shuffled values are at most 16 bytes; no
-// cooperative groups; tensor cores only through what nn/cuda_*.h wraps; slow.
+// Limits: threads that diverge around a barrier or shuffle stop the program; static shared memory keeps what the block
+// before has left there; shuffled values are at most 16 bytes; no cooperative groups; tensor cores only through what
+// nn/cuda_*.h wraps; slow.
 #ifndef CUDA_PORT_RUNTIME_H
 #define CUDA_PORT_RUNTIME_H
 
@@ -75,6 +77,8 @@ void cuda_port_launch(dim3 grid, dim3 block, size_t shared_bytes, void *stream, 
                       std::function<void()> kernel);
 // Is this much dynamic shared memory allowed to the kernel? If not, that is the last error, as of a refused launch.
 bool cuda_port_allowed(const void *kernel, size_t shared_bytes);
+// Most blocks of a grid that is made for a GPU with room for `blocks` (CUDA_PORT_ORDER).
+int cuda_port_grid(int blocks);
 void *cuda_port_shared(); // dynamic shared memory of the block, filled with NaN before each block
 #define CUDA_PORT_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                               \
     (cuda_port_allowed(cuda_port_address(kernel), shared_bytes)                                                        \

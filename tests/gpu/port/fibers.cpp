@@ -3,12 +3,20 @@
 // A fiber is entered by ucontext and then switched by longjmp, which makes no system call; under the address sanitizer,
 // which has to be told of every switch, by ucontext alone. A thread that ends without waiting for others leaves its
 // fiber to the next one, so a kernel without barriers runs in one.
+//
+// Between two barriers a thread runs as a whole, so of two threads that touch the same memory there one is always first.
+// In the reversed order it is the other one: whoever relies on an order that no barrier makes is wrong in one of them.
+// A grid that is made for the size of the GPU has one block then, so that it walks over all there is.
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <math.h>
+#include <numeric>
+#include <random>
 #include <setjmp.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <ucontext.h>
 #include <vector>
 
@@ -20,6 +28,8 @@ enum { MAX_THREADS = 1024, STACK_BYTES = 128 * 1024, LANE_BYTES = 16, WARP = 32 
 
 uint3 threadIdx, blockIdx;
 dim3 blockDim, gridDim;
+
+typedef enum order { FORWARD, REVERSED, SHUFFLED } order;
 
 // Where a thread stands. All of a warp must agree when a round ends.
 enum wait_kind { RUNNING, AT_BARRIER, AT_WARP, DONE };
@@ -34,6 +44,7 @@ struct fiber {
 
 struct block {
     const char *name;
+    order how;
     const std::function<void()> *kernel;
     std::vector<char> shared;
     ucontext_t scheduler;
@@ -42,14 +53,45 @@ struct block {
     const void *scheduler_stack;
     size_t scheduler_size;
     std::vector<fiber *> idle;
-    std::vector<fiber *> of;            // by thread: the fiber that it is in, NULL before it starts and after it ends
-    std::vector<wait_kind> at;          // by thread
-    unsigned current, count, chain_end; // chain_end: threads before it may follow in the same fiber
+    std::vector<fiber *> of;    // by thread: the fiber that it is in, NULL before it starts and after it ends
+    std::vector<wait_kind> at;  // by thread
+    std::vector<unsigned> turn; // the threads of the warp that runs, in order
+    unsigned current, count;
+    unsigned place; // of the current thread in its turn; those behind it may follow in the same fiber
     char lane[MAX_THREADS][LANE_BYTES];
 };
 
 // Never taken apart, so that fibers are still held when the leak check looks.
 static block &b = *new block();
+
+// --- order ------------------------------------------------------------------------------------------------------------
+static order order_of_run()
+{
+    const char *name = getenv("CUDA_PORT_ORDER");
+    if (!name || strcmp(name, "forward") == 0) return FORWARD;
+    if (strcmp(name, "reversed") == 0) return REVERSED;
+    if (strcmp(name, "shuffled") == 0) return SHUFFLED;
+    fprintf(stderr, "CUDA_PORT_ORDER=%s: forward, reversed or shuffled\n", name);
+    abort();
+}
+
+int cuda_port_grid(int blocks)
+{
+    static const int most_of[] = {1 << 30, 1, 3};
+    int most = most_of[order_of_run()];
+    return blocks < most ? blocks : most;
+}
+
+// The numbers [first, end) in the order that they get their turn in.
+static void put_in_order(std::vector<unsigned> &turn, unsigned first, unsigned end)
+{
+    static std::minstd_rand random;
+    const order how = b.how;
+    turn.resize(end - first);
+    std::iota(turn.begin(), turn.end(), first);
+    if (how == REVERSED) std::reverse(turn.begin(), turn.end());
+    if (how == SHUFFLED) std::shuffle(turn.begin(), turn.end(), random);
+}
 
 static void become(unsigned t)
 {
@@ -81,10 +123,14 @@ static void fiber_main()
         fiber *f = b.of[t];
         b.at[t] = DONE;
         b.of[t] = NULL;
-        if (t + 1 < b.chain_end && b.at[t + 1] == RUNNING && !b.of[t + 1]) {
-            b.of[t + 1] = f;
-            become(t + 1);
-            continue;
+        if (b.place + 1 < b.turn.size()) {
+            unsigned next = b.turn[b.place + 1];
+            if (b.at[next] == RUNNING && !b.of[next]) {
+                b.of[next] = f;
+                b.place++;
+                become(next);
+                continue;
+            }
         }
         b.idle.push_back(f);
         leave_fiber(f);
@@ -147,11 +193,13 @@ static void diverged(const char *what, unsigned t)
 // Runs the warp until all its threads wait at a barrier or are done. Returns whether any is left.
 static bool run_warp(unsigned first, unsigned end)
 {
-    b.chain_end = end;
+    put_in_order(b.turn, first, end);
     for (;;) {
         unsigned waiting = 0, barrier = 0, done = 0, last_done = 0;
-        for (unsigned t = first; t < end; t++)
+        for (b.place = 0; b.place < b.turn.size(); b.place++) { // resuming may move on, too
+            unsigned t = b.turn[b.place];
             if (b.at[t] == RUNNING || b.at[t] == AT_WARP) resume(t);
+        }
         for (unsigned t = first; t < end; t++) {
             waiting += b.at[t] == AT_WARP;
             barrier += b.at[t] == AT_BARRIER;
@@ -168,15 +216,17 @@ static bool run_warp(unsigned first, unsigned end)
 
 static void run_block()
 {
+    std::vector<unsigned> warps;
     b.at.assign(b.count, RUNNING);
     b.of.assign(b.count, NULL);
     // Bytes that are never zero by luck: NaN as float, bf16 and double.
     if (!b.shared.empty()) memset(b.shared.data(), 0xff, b.shared.size());
     for (bool left = true; left;) {
         left = false;
-        for (unsigned first = 0; first < b.count; first += WARP) {
-            unsigned end = first + WARP < b.count ? first + WARP : b.count;
-            if (run_warp(first, end)) left = true;
+        put_in_order(warps, 0, (b.count + WARP - 1) / WARP);
+        for (unsigned w : warps) {
+            unsigned end = (w + 1) * WARP < b.count ? (w + 1) * WARP : b.count;
+            if (run_warp(w * WARP, end)) left = true;
         }
         // A thread that has ended counts as arrived, as on the device.
         for (unsigned t = 0; t < b.count && left; t++)
@@ -190,6 +240,7 @@ static void run_kernel(dim3 grid, dim3 block, size_t shared_bytes, const char *n
     gridDim = grid;
     blockDim = block;
     b.name = name;
+    b.how = order_of_run();
     b.kernel = &kernel;
     b.count = block.x * block.y * block.z;
     if (b.count > MAX_THREADS || b.count == 0) {
@@ -197,12 +248,12 @@ static void run_kernel(dim3 grid, dim3 block, size_t shared_bytes, const char *n
         abort();
     }
     b.shared.assign(shared_bytes, 0);
-    for (unsigned z = 0; z < grid.z; z++)
-        for (unsigned y = 0; y < grid.y; y++)
-            for (unsigned x = 0; x < grid.x; x++) {
-                blockIdx = {x, y, z};
-                run_block();
-            }
+    std::vector<unsigned> blocks;
+    put_in_order(blocks, 0, grid.x * grid.y * grid.z);
+    for (unsigned i : blocks) {
+        blockIdx = {i % grid.x, i / grid.x % grid.y, i / grid.x / grid.y};
+        run_block();
+    }
 }
 
 void cuda_port_launch(dim3 grid, dim3 block, size_t shared_bytes, void *stream, const char *name,

@@ -83,29 +83,37 @@ static void give_back_device_memory(void *p, size_t)
 
 static void protect(int) {}
 #else
+// Pages with the memory at their end: behind it lies one that nothing may reach into.
 static size_t pages(size_t bytes)
 {
-    return (bytes + 4095) / 4096 * 4096 + 4096; // and one that nothing may reach into
+    return (bytes + 4095) / 4096 * 4096;
+}
+
+static char *first_page(void *p)
+{
+    return (char *)p - (uintptr_t)p % 4096;
 }
 
 static void *device_memory(size_t bytes)
 {
-    void *p = mmap(NULL, pages(bytes), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    size_t aligned = (bytes + 255) / 256 * 256;
+    char *p = (char *)mmap(NULL, pages(aligned) + 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (p == MAP_FAILED) return NULL;
-    memset(p, 0xff, bytes); // what a device leaves there is anything
-    (void)mprotect(p, pages(bytes), PROT_NONE);
-    return p;
+    (void)mprotect(p, pages(aligned), PROT_READ | PROT_WRITE);
+    memset(p, 0xff, pages(aligned)); // what a device leaves there is anything
+    (void)mprotect(p, pages(aligned), PROT_NONE);
+    return p + pages(aligned) - aligned;
 }
 
 static void give_back_device_memory(void *p, size_t bytes)
 {
-    (void)munmap(p, pages(bytes));
+    (void)munmap(first_page(p), pages((bytes + 255) / 256 * 256) + 4096);
 }
 
 static void protect(int access)
 {
     for (auto &a : allocated)
-        (void)mprotect(a.first, pages(a.second) - 4096, access);
+        (void)mprotect(first_page(a.first), pages((a.second + 255) / 256 * 256), access);
 }
 #endif
 
