@@ -35,7 +35,8 @@ static inline nn_cuda_shape nn_cuda_column_shape(int64_t rows, int64_t n, int V)
 {
     unsigned x = (n + V - 1) / V <= 16 ? 16 : 32, y = NN_CUDA_THREADS / x;
     unsigned across = nn_cuda_blocks(n, (int64_t)x * V), down = nn_cuda_blocks(rows, (int64_t)y * NN_CUDA_SUM_ROWS);
-    unsigned most = NN_CUDA_SUM_BLOCKS / across ? NN_CUDA_SUM_BLOCKS / across : 1;
+    unsigned most = (unsigned)nn_cuda_grid(NN_CUDA_SUM_BLOCKS) / across;
+    if (most < 1) most = 1;
     return {dim3(across, down < most ? down : most), dim3(x, y)};
 }
 

@@ -69,6 +69,17 @@ mn_err nn_cuda_allow_shared(const void *kernel, size_t bytes, const char *what);
 
 enum { NN_CUDA_THREADS = 256, NN_CUDA_MAX_BLOCKS = 1 << 30 };
 
+// Blocks of a grid that is made for the GPU's size and whose blocks take turns over larger tensors. The CPU port has few
+// for some of its runs, so that they take turns over small tensors, too.
+static inline int nn_cuda_grid(int blocks)
+{
+#ifdef __CUDACC__
+    return blocks;
+#else
+    return cuda_port_grid(blocks);
+#endif
+}
+
 static inline unsigned nn_cuda_blocks(int64_t n, int64_t per_block)
 {
     return (unsigned)(n <= 0 ? 1 : (n + per_block - 1) / per_block);

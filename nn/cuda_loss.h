@@ -34,8 +34,8 @@ template <int N> __device__ static inline void nn_cuda_put_sums(double *part, co
 // Blocks for `items` of which each thread takes one at a time.
 static inline unsigned nn_cuda_sum_blocks(int64_t items)
 {
-    int64_t blocks = nn_cuda_blocks(items, NN_CUDA_THREADS);
-    return (unsigned)(blocks < NN_CUDA_SUM_BLOCKS ? blocks : (int64_t)NN_CUDA_SUM_BLOCKS);
+    int64_t blocks = nn_cuda_blocks(items, NN_CUDA_THREADS), most = nn_cuda_grid(NN_CUDA_SUM_BLOCKS);
+    return (unsigned)(blocks < most ? blocks : most);
 }
 
 // Second stage, of `count` sums.

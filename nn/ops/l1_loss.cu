@@ -154,7 +154,8 @@ static nn_cuda_shape shape_of(const nn_node *n, int V)
 static nn_cuda_shape sum_shape_of(const nn_node *n, int V)
 {
     nn_cuda_shape s = shape_of(n, V);
-    s.grid = dim3(s.grid.x < L1_BLOCKS ? s.grid.x : (unsigned)L1_BLOCKS);
+    unsigned most = (unsigned)nn_cuda_grid(L1_BLOCKS);
+    s.grid = dim3(s.grid.x < most ? s.grid.x : most);
     return s;
 }
 

@@ -388,7 +388,8 @@ static int64_t sum_blocks(const nn_node *n)
 {
     int64_t width = mn_last(n->in[0]->shape), rows = mn_rows(n->in[0]->shape);
     if (accesses(n) == 0) return nn_cuda_column_shape(rows, width, 1).grid.y;
-    int64_t blocks = rows * width / BLOCK_ELEMENTS, most = 132 * (accesses(n) <= 128 ? RESIDENT : RESIDENT_LONG);
+    int64_t blocks = rows * width / BLOCK_ELEMENTS,
+            most = nn_cuda_grid(132 * (accesses(n) <= 128 ? RESIDENT : RESIDENT_LONG));
     return blocks < 1 ? 1 : blocks > most ? most : blocks;
 }
 
