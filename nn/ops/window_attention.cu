@@ -166,7 +166,9 @@ __global__ static void __launch_bounds__(32 * BACKWARD_WARPS<N>, BACKWARD_BLOCKS
         fetch<T, D>(q, w, at, tile + 3 * TILE, head_step, dy, channels);
     };
 
-    for (int i = (int)threadIdx.x; i < w.stages * stage_step; i += (int)blockDim.x)
+    // Rows of tokens and columns of keys that do not exist: they are multiplied by zeros, so they must be numbers.
+    const int all = w.stages * stage_step + w.group * 2 * ROWS<N> * ACROSS;
+    for (int i = (int)threadIdx.x; i < all; i += (int)blockDim.x)
         shared[i] = (T)0.0f;
     NN_UNROLL
     for (int n = 0; n < N; n++)
@@ -290,7 +292,7 @@ static void share(windows *w, int warps, size_t tiles, size_t rest, size_t *byte
          w->group_log++)
         w->group *= 2;
     w->stages = (size_t)w->group * (2 * tiles + rest) <= ENOUGH ? 2 : 1;
-    w->slots = BLOCKS / (w->heads / w->group);
+    w->slots = nn_cuda_grid(BLOCKS) / (w->heads / w->group);
     if (w->slots < 1) w->slots = 1;
     if (w->slots > w->count) w->slots = w->count;
     *bytes = (size_t)w->group * ((size_t)w->stages * tiles + rest) + 2 * sizeof(place);
