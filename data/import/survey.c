@@ -50,14 +50,15 @@ static int64_t space_free(const char *dir)
     return found ? (int64_t)((double)v.f_bavail * (double)v.f_frsize) : -1;
 }
 
-// Bytes of the shards: what the records have, or would have encoded anew; columns and names; and the spools of shards
-// that are made at the same time.
+// Bytes of the shards: what the records have, or would have encoded anew; columns and names; seal, alignment and the
+// headers of HDF5; and the spools of shards that are made at the same time.
 static int64_t bytes_needed(const data__job *j, const data__tally *t, const data__sample *s, int makers)
 {
-    enum { INDEX = 128 };
+    enum { INDEX = 128, SHARD = 24 << 10 };
     double ratio = s->bytes > 0 ? (double)s->encoded_bytes / (double)s->bytes : 1, bytes = (double)t->bytes * ratio;
     double shard = j->n_shards ? bytes / j->n_shards : 0;
-    return (int64_t)(bytes + (double)t->records * INDEX + shard * (makers < j->n_shards ? makers : j->n_shards));
+    return (int64_t)(bytes + (double)t->records * INDEX + (double)j->n_shards * SHARD +
+                     shard * (makers < j->n_shards ? makers : j->n_shards));
 }
 
 static double seconds_needed(const data__tally *t, const data__sample *s, int makers)
