@@ -55,7 +55,7 @@ static void index_line(casia_state *s, int64_t line, data__text text)
         data__import_reject(s->im, DATA__REJECT_COLUMNS, "train.idx", line, "not a key and an offset");
     } else if (!data__integer(field[0], &v[0]) || !data__integer(field[1], &v[1])) {
         data__import_reject(s->im, DATA__REJECT_NUMBER, "train.idx", line, "");
-    } else if (v[0] < 0 || v[1] < 0 || v[1] >= s->bytes) {
+    } else if (v[0] < 0 || v[1] < 0) {
         data__import_reject(s->im, DATA__REJECT_RANGE, "train.idx", line, "no place in train.rec");
     } else {
         item *i = new_item(s);
@@ -89,6 +89,7 @@ static mn_err read_index(casia_state *s, const char *path)
     free(text);
     qsort(s->items, (size_t)s->n, sizeof(*s->items), by_offset);
     for (int64_t i = s->n - 1, end = s->bytes; i >= 0; i--) {
+        if (s->items[i].offset >= s->bytes) continue; // train.rec was cut off before it: nothing of it is there
         s->items[i].size = end - s->items[i].offset;
         if (i && s->items[i - 1].offset != s->items[i].offset) end = s->items[i].offset;
     }
