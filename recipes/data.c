@@ -20,7 +20,7 @@ char *mien_help_kinds(const data_kind *kinds, int key, const char *text)
         if ((int)strlen(k->name) > width) width = (int)strlen(k->name);
     for (const data_kind *k = kinds; k->name; k++)
         fprintf(f, "  %-*s %s\n", width, k->name, k->help);
-    fputs(text, f);
+    fprintf(f, "\n%s", text);
     return fclose(f) == 0 ? out : unchanged;
 }
 
@@ -61,6 +61,8 @@ mn_err mien_data(int argc, char **argv)
         }
     if (argc < 2)
         return mn_fail(MN_EUSAGE, "what to do is missing: synth, import, verify, info or export; see mien data --help");
-    return mn_fail(MN_EUSAGE, "there is no action '%s': synth, import, verify, info or export; see mien data --help",
-                   argv[1]);
+    const char *names[ACTIONS];
+    for (int i = 0; i < ACTIONS; i++)
+        names[i] = actions[i].name;
+    return mien_unknown("mien data", "action", argv[1], names, ACTIONS);
 }

@@ -11,6 +11,7 @@
 #include "dist/proceed.h"
 #include "dist/watchdog.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +55,19 @@ static const struct argp_option import_options[] = {
     {"dry-run", OPT_DRY_RUN, NULL, 0, "Read the lists, say what would be done, write nothing", 0},
     {"json", OPT_JSON, NULL, 0, "Print the report as one JSON object", 0},
     {0}};
+
+static error_t check_kind(const struct argp_state *state, const char *word)
+{
+    const char *names[64];
+    int n = 0;
+    for (const data_kind *k = data_import_kinds; k->name; k++) {
+        if (strcmp(k->name, word) == 0) return 0;
+        mn_assert(n < 64);
+        names[n++] = k->name;
+    }
+    (void)mien_unknown(state->name, "kind", word, names, n);
+    return EINVAL;
+}
 
 static error_t parse_import(int key, char *arg, struct argp_state *state)
 {
@@ -111,12 +125,14 @@ static error_t parse_import(int key, char *arg, struct argp_state *state)
     case ARGP_KEY_ARG:
         if (a->cfg.kind) return mien_usage(state, "one KIND at a time: '%s' is too much", arg);
         a->cfg.kind = arg;
-        return 0;
+        return check_kind(state, arg);
     case ARGP_KEY_END:
         if (!a->cfg.size && !a->cfg.crop && (a->cfg.quality || a->filtered))
             return mien_usage(state,
                               "--quality and --filter say how pictures are encoded anew: give --size or --crop too");
-        return a->cfg.kind && a->cfg.src && a->cfg.out ? 0 : mien_usage(state, "KIND, --src and --out are needed");
+        if (!a->cfg.kind) return mien_usage(state, "the KIND of dataset is missing");
+        if (!a->cfg.src) return mien_usage(state, "--src is missing: the folder where the dataset was unpacked");
+        return a->cfg.out ? 0 : mien_usage(state, "--out is missing: the folder for the shards");
     default:
         return ARGP_ERR_UNKNOWN;
     }

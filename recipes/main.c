@@ -2,6 +2,7 @@
 #include "recipes/verbs.h"
 
 #include "nn/base/fault.h"
+#include "recipes/usage.h"
 #include "recipes/version.h"
 
 #include <locale.h>
@@ -30,6 +31,14 @@ static int usage(FILE *to)
     return to == stdout ? 0 : mn_exit_code(MN_EUSAGE);
 }
 
+static mn_err refuse(const char *word)
+{
+    const char *names[VERBS];
+    for (int i = 0; i < VERBS; i++)
+        names[i] = verbs[i].name;
+    return mien_unknown("mien", "verb", word, names, VERBS);
+}
+
 static const verb *find(const char *name)
 {
     for (int i = 0; i < VERBS; i++)
@@ -46,8 +55,9 @@ int main(int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0) return mien_print_version();
     const verb *v = find(argv[1]);
     if (!v) {
-        fprintf(stderr, "mien: there is no verb '%s'; mien --help lists them\n", argv[1]);
-        return mn_exit_code(MN_EUSAGE);
+        int code = mn_exit_code(refuse(argv[1]));
+        fprintf(stderr, "mien: %s\n", mn_errmsg());
+        return code;
     }
     mn_fault_init(0);
     mn_err e = v->run(argc - 1, argv + 1);

@@ -18,6 +18,16 @@ static mn_err refuse(const char *command, const char *text)
     return mn_fail(MN_EUSAGE, "%s; see %s --help", text, command);
 }
 
+mn_err mien_unknown(const char *command, const char *what, const char *word, const char *const *names, int n)
+{
+    char text[TEXT], list[TEXT / 2] = "";
+    for (int i = 0, used = 0; i < n && used < (int)sizeof list; i++)
+        used += snprintf(list + used, sizeof list - (size_t)used, "%s%s", i ? ", " : "", names[i]);
+    snprintf(text, sizeof text, "there is no %s '%s' (did you mean '%s'?): %s", what, word, mn_nearest(word, names, n),
+             list);
+    return refuse(command, text);
+}
+
 error_t mien_usage(const struct argp_state *state, const char *format, ...)
 {
     char text[TEXT];
@@ -80,7 +90,7 @@ static mn_err refuse_option(const accepted *a, const char *command, const char *
     if (no_value)
         snprintf(text, sizeof text, "%s wants a value", word);
     else if (which == 0)
-        snprintf(text, sizeof text, "there is no option '%.*s'; did you mean '--%s'?", length, word,
+        snprintf(text, sizeof text, "there is no option '%.*s' (did you mean '--%s'?)", length, word,
                  mn_nearest(word + 2, a->name, a->n));
     else if (word[length])
         snprintf(text, sizeof text, "%.*s takes no value", length, word);
@@ -112,5 +122,8 @@ static mn_err check_options(const struct argp *parser, int argc, char **argv)
 mn_err mien_parse(const struct argp *parser, int argc, char **argv, void *input)
 {
     MN_TRY(check_options(parser, argc, argv));
+    // Wide enough for --weights=RUN|DIR|FILE; and without a note on short options below each list.
+    if (setenv("ARGP_HELP_FMT", "opt-doc-col=31,no-dup-args-note", 0) != 0)
+        return mn_fail(MN_EMEM, "no memory for the environment");
     return argp_parse(parser, argc, argv, 0, NULL, input) == 0 ? MN_OK : MN_EUSAGE;
 }

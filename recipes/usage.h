@@ -20,6 +20,9 @@
 // Parses argv, whose first element is the command as --help shall name it. --help prints and exits with 0.
 MN_MUST_CHECK mn_err mien_parse(const struct argp *parser, int argc, char **argv, void *input);
 
+// A word that is none of `names`: MN_EUSAGE, with all of them and the nearest. what: "verb", "action".
+mn_err mien_unknown(const char *command, const char *what, const char *word, const char *const *names, int n);
+
 // For parsers: each returns what the parser shall return.
 error_t mien_usage(const struct argp_state *state, const char *format, ...) MN_PRINTF(2, 3);
 // A whole number from least to most. what: the option, for the message.

@@ -333,5 +333,6 @@ mn_err mien_weights(int argc, char **argv)
             return mn_fail(MN_EUSAGE, "--window is for import; see mien weights --help");
         return actions[i].run(&a);
     }
-    return mn_fail(MN_EUSAGE, "there is no action '%s': info, diff, import or export; see mien weights --help", a.what);
+    static const char *const known[] = {"info", "diff", "import", "export"};
+    return mien_unknown("mien weights", "action", a.what, known, 4);
 }

@@ -32,7 +32,7 @@ misuse() {
 }
 
 usage() {
-  misuse "no verb 'trian'" trian
+  misuse "no verb 'trian' (did you mean 'train'?)" trian
   misuse "the recipe is missing" train
   misuse "'b' is not key=value" train a.yaml b
   misuse "did you mean '--resume'" train a.yaml --resum3 auto
@@ -43,6 +43,9 @@ usage() {
   misuse "--format x" predict a.yaml --format x
   misuse "synth, import, verify, info or export" data
   misuse "no action 'foo'" data foo
+  misuse "(did you mean 'affwild2'?): affectnet, " data import affwild
+  misuse "--src is missing" data import affwild2 --out x
+  misuse "--out is missing" data import affwild2 --src x
   misuse "--size wants a whole number from 8" data import celeba --size 7
   misuse "--max-rejects wants a number above 0" data import celeba --max-rejects 2
   misuse "--seed wants a whole number" data synth --seed 1x
