@@ -7,6 +7,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int64_t dist_steps_per_epoch(const data_set *set, int64_t batch, int64_t epoch_samples)
 {
@@ -27,9 +28,11 @@ static mn_err evaluate(dist__loop *l)
         err = dist_run_event(l->run, "eval", "\"step\":%lld,\"split\":\"%s\",\"loss\":%s,\"best_step\":%lld%s%s",
                              (long long)l->state.step, l->cfg->eval_split, dist_json(score->loss, loss),
                              (long long)l->state.best_step, *score->json ? "," : "", score->json);
+    const char *name = score->name ? score->name : "score";
+    double sign = strcmp(name, "loss") == 0 ? -1 : 1;
     if (err == MN_OK && dist__lead(l))
-        mn_info("%s: step %lld: %s score %.4f (best %.4f at step %lld)", l->cfg->run, (long long)l->state.step,
-                l->cfg->eval_split, score->select, l->state.best, (long long)l->state.best_step);
+        mn_info("%s: step %lld: %s %s %.4f (best %.4f at step %lld)", l->cfg->run, (long long)l->state.step,
+                l->cfg->eval_split, name, sign * score->select, sign * l->state.best, (long long)l->state.best_step);
     free(score);
     return err;
 }
@@ -104,6 +107,9 @@ static mn_err run_loop(dist__loop *l)
     MN_TRY(dist_proceed(l->comm, MN_OK));
     l->state.unscored = l->state.unscored && is_scored(l); // without evaluations there is none to make up for
     if (l->state.unscored) MN_TRY(after_step(l));
+    if (dist__lead(l) && l->state.step >= l->steps)
+        mn_info("%s: its %lld steps are done already; train.steps or train.epochs may be raised", l->cfg->run,
+                (long long)l->steps);
     while (l->state.step < l->steps) {
         MN_TRY(dist__train_step(l));
         if (!between_steps(l)) {

@@ -16,6 +16,7 @@
 typedef struct dist_score {
     char json[12288]; // members of the eval event, without braces
     double select;    // of checkpoints: higher is better
+    const char *name; // of what that is: "expr_f1"; "loss": it is minus the loss
     double loss;      // NaN: the task has none
 } dist_score;
 

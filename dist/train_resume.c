@@ -30,12 +30,23 @@ static mn_err choose_checkpoint(dist__loop *l, char path[DIST_CKPT_PATH])
     return dist_broadcast(l->comm, path, DIST_CKPT_PATH, 0);
 }
 
+// The resolved recipe of the run whose checkpoint `path` is: RUN/recipe.resolved.yaml of RUN/ckpt/step-N.
+static char *recipe_beside(const char *path)
+{
+    int n = (int)strlen(path);
+    for (int parts = 0; parts < 2 && n > 0; parts++)
+        for (n--; n > 0 && path[n] != '/'; n--)
+            continue;
+    if (n <= 0) return mn_sprintf("%s/../../recipe.resolved.yaml", path); // it does not name the run
+    return mn_sprintf("%.*s/recipe.resolved.yaml", n, path);
+}
+
 // Before the weights are looked at: options are what a user knows, tensors are not.
 static mn_err check_recipe(const dist__loop *l, const char *path, uint64_t digest)
 {
     if (digest == l->cfg->recipe_digest) return MN_OK;
     mn_err err = MN_OK;
-    char *saved = mn_sprintf("%s/../../recipe.resolved.yaml", path);
+    char *saved = recipe_beside(path);
     if (l->cfg->compare_recipe && access(saved, R_OK) == 0) err = l->cfg->compare_recipe(l->cfg->compare_ctx, saved);
     free(saved);
     if (err == MN_ECONFIG) return mn_while(err, "resuming from %s", path);

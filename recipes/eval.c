@@ -3,6 +3,7 @@
 
 #include "data/label.h"
 #include "dist/proceed.h"
+#include "dist/run.h"
 #include "dist/watchdog.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
@@ -10,6 +11,7 @@
 #include "recipes/sources.h"
 
 #include <jansson.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -52,6 +54,10 @@ static const struct argp parser = {
     .doc =
         "Scores weights on eval.split with the challenge's metrics: every labelled frame once, the same numbers on any "
         "number of ranks, intervals by resampling videos.\v"
+        "p_expr, p_au and p_va are the challenge's scores (macro F1, macro F1, mean CCC); _ci is the interval of 95 % "
+        "of "
+        "1,000 resamples of the videos; chance: what a constant answer scores (expressions: the commonest, action "
+        "units: all active); undefined: classes neither labelled nor predicted.\n\n"
         "Example:\n  mien eval recipes/affwild2/expr.yaml --weights affwild2-expr --json"};
 
 // The name of class i of n: expressions and action units are told apart by how many there are.
@@ -103,14 +109,17 @@ static void print_score(const eval_arguments *a, const mien_inference *m, const 
     json_t *v;
     json_t *path = json_string(m->from.path); // NULL: not UTF-8
     char *quoted = json_dumps(path, JSON_ENCODE_ANY);
-    char *text = mn_sprintf("{\"weights\": %s, \"step\": %lld, \"split\": \"%s\", %s}", quoted ? quoted : "\"\"",
-                            (long long)m->from.step, split, s->json);
+    char number[DIST_JSON_NUMBER],
+        *loss = isnan(s->loss) ? mn_strdup("") : mn_sprintf("\"loss\": %s, ", dist_json(s->loss, number));
+    char *text = mn_sprintf("{\"weights\": %s, \"step\": %lld, \"split\": \"%s\", %s%s}", quoted ? quoted : "\"\"",
+                            (long long)m->from.step, split, loss, s->json);
     json_t *score = a->json ? NULL : json_loads(text, 0, NULL);
     if (!score) puts(text);
     json_object_foreach(score, name, v) print_member(name, v);
     json_decref(score);
     json_decref(path);
     free(quoted);
+    free(loss);
     free(text);
 }
 

@@ -110,7 +110,11 @@ mn_err mien_score_finish(void *job, dist_comm *c, dist_score *out)
         put_confusion(&t, j->score->metrics);
     }
     if (j->score->rows > 0) out->loss = j->score->loss / j->score->rows;
-    out->select = j->common.select == MIEN_SELECT_LOSS ? -out->loss : r.mean;
+    static const char *const name[] = {
+        [DIST_METRIC_EXPR] = "expr_f1", [DIST_METRIC_AU] = "au_f1", [DIST_METRIC_VA] = "ccc_mean"};
+    int by_loss = j->common.select == MIEN_SELECT_LOSS;
+    out->select = by_loss ? -out->loss : r.mean;
+    out->name = by_loss ? "loss" : name[j->score->kind];
     if (j->common.zero_division == DIST_ZERO_SKLEARN13 && (!c || dist_rank(c) == 0))
         mn_warn("metric.zero_division sklearn13 counts a class that is always wrong as 1: these scores are not to be "
                 "compared with anything but scikit-learn 1.3's");

@@ -3,6 +3,7 @@
 
 #include "dist/proceed.h"
 #include "nn/base/file.h"
+#include "nn/base/log.h"
 #include "nn/base/mem.h"
 #include "recipes/arguments.h"
 #include "recipes/recipe.h"
@@ -110,6 +111,9 @@ static mn_err train(mien_job *j, const train_arguments *a)
     cfg.compare_ctx = j->recipe;
     dist_task task = mien_dist_task(j, sets, eval);
     MN_TRY_OUT(err, dist_train(j->comm, &task, &cfg));
+    if (writes)
+        mn_info("trained; to score it: mien eval %s/%s/recipe.resolved.yaml --weights %s", j->common.runs_dir,
+                j->common.run, j->common.run);
 out:
     free((void *)(uintptr_t)cfg.weights); // ours
     data_set_close(eval);

@@ -128,6 +128,7 @@ static mn_err score_end(void *job, dist_comm *comm, dist_score *out)
     if (comm) MN_TRY(dist_host_sum(comm, sums, 3));
     out->loss = sums[0] / sums[1];
     out->select = -out->loss;
+    out->name = "loss";
     double guess = sums[2] / sums[1];
     snprintf(out->json, sizeof out->json, "\"mean_colour_loss\":%.9g,\"over_mean_colour\":%.4f", guess,
              out->loss / guess);
