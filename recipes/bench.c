@@ -16,7 +16,8 @@ static const struct argp_option options[] = {
     {"device", 'D', "auto|cpu|cuda", 0, "step: where to compute (default auto)", 0},
     {"no-graph", 'n', 0, 0, "step: a GPU gets every step call by call instead of as a recorded graph", 0},
     {"peak", 'k', "TFLOPS", 0, "step: what the device can do at most, to print the share of it", 0},
-    {"batch", 'b', "N", 0, "step: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512)", 0},
+    {"batch", 'b', "N", 0,
+     "step: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512, or all there are)", 0},
     {"precision", 'p', "fp32|bf16", 0, "step: compute type; loader: type of the batch", 0},
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
     {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
@@ -139,7 +140,7 @@ static const struct argp parser = {
            "of a recipe, to augmented batches, and what its threads spend their time on, or a dataset folder: opening, "
            "memory, reading, and how well its order mixes.\v"
            "Example:\n  mien bench step --model simmim --precision bf16\n"
-           "  mien bench step --device cuda --model simmim_b --batch 128 --precision bf16 --peak 790\n"
+           "  mien bench step --device cuda -m simmim_b -b 128 -p bf16 --peak 790\n"
            "  mpirun -n 2 mien bench allreduce\n"
            "  mien bench loader --threads 2 --batch 64\n"
            "  mien bench loader recipes/affwild2/demo.yaml --sheet batch.png\n"
@@ -152,7 +153,10 @@ static mn_err allreduce(const bench_arguments *a)
     dist_bench_row rows[SIZES];
     dist_comm *c;
     MN_TRY(mien_enter(&c));
-    mn_err err = dist_bench_allreduce(c, bytes, SIZES, (int)a->cfg.rounds, rows);
+    mn_err err = dist_world(c) > 1 || a->cfg.json
+                     ? MN_OK
+                     : mn_fail(MN_EUSAGE, "one rank has nothing to sum: mpirun -n 2 mien bench allreduce");
+    if (err == MN_OK) err = dist_bench_allreduce(c, bytes, SIZES, (int)a->cfg.rounds, rows);
     if (err == MN_OK && dist_rank(c) == 0) err = dist_bench_write(stdout, c, rows, SIZES, a->cfg.json);
     return mien_leave(c, err);
 }
@@ -171,8 +175,7 @@ mn_err mien_bench(int argc, char **argv)
         return mien_bench_loader(&a.loader);
     }
     if (strcmp(a.what, "data") == 0)
-        return mien_bench_data(
-            &(mien_bench_data_cfg){.dir = a.dir, .batch = a.cfg.batch ? a.cfg.batch : 512, .json = a.cfg.json});
+        return mien_bench_data(&(mien_bench_data_cfg){.dir = a.dir, .batch = a.cfg.batch, .json = a.cfg.json});
     if (strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
     if (strcmp(a.what, "allreduce") == 0) return allreduce(&a);
     return mn_fail(MN_EUSAGE, "there is no bench '%s': step, allreduce, loader or data; see mien bench --help", a.what);

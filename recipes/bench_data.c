@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { READS = 20000, PAIRS = 1 << 20 };
+enum { READS = 20000, PAIRS = 1 << 20, BATCH = 512 };
 
 typedef struct findings {
     double open_s, bytes_a_sample; // memory of the index
@@ -114,7 +114,8 @@ static int shards_of_rank(const data_order *o, const data_source *s, int64_t bat
     return most;
 }
 
-static void print(const mien_bench_data_cfg *cfg, const data_set *set, const data_order *o, const findings *f)
+static void print(const mien_bench_data_cfg *cfg, int64_t batch, const data_set *set, const data_order *o,
+                  const findings *f)
 {
     static const int ranks[] = {1, 2, 4, 8, 16, 32, 64};
     printf(cfg->json
@@ -127,10 +128,10 @@ static void print(const mien_bench_data_cfg *cfg, const data_set *set, const dat
                  "shuffle       neighbours %.4f, two of a batch %.4f (0: as a true permutation, 1: sorted)\n"
                  "shards        ",
            (long long)set->count, f->shards, f->open_s, f->bytes_a_sample, f->read_us, f->record_bytes, f->order_us,
-           (long long)cfg->batch, f->lanes, f->neighbours, f->batch);
+           (long long)batch, f->lanes, f->neighbours, f->batch);
     for (size_t i = 0; i < sizeof ranks / sizeof *ranks; i++)
         printf(cfg->json ? "%s\"%d\": %d" : "%s%d ranks %d", i ? ", " : "", ranks[i],
-               shards_of_rank(o, set->source, cfg->batch, ranks[i]));
+               shards_of_rank(o, set->source, batch, ranks[i]));
     puts(cfg->json ? "}}" : " (the most that one rank reads)");
 }
 
@@ -151,14 +152,15 @@ mn_err mien_bench_data(const mien_bench_data_cfg *cfg)
         err = mn_fail(MN_EUSAGE, "--batch %lld: there are %lld samples", (long long)cfg->batch, (long long)set->count);
         goto out;
     }
-    MN_TRY_OUT(err, data_order_open(
-                        &o, &(data_order_cfg){
-                                .seed = 1, .source = set->source, .n_sources = set->n_sources, .batch = cfg->batch}));
+    int64_t batch = cfg->batch ? cfg->batch : set->count < BATCH ? set->count : BATCH;
+    MN_TRY_OUT(
+        err, data_order_open(
+                 &o, &(data_order_cfg){.seed = 1, .source = set->source, .n_sources = set->n_sources, .batch = batch}));
     f.lanes = data_order_lanes(o);
     f.shards = set->source->n_shards;
     MN_TRY_OUT(err, time_reads(set, &f));
-    judge_order(o, cfg->batch, set->count, &f);
-    print(cfg, set, o, &f);
+    judge_order(o, batch, set->count, &f);
+    print(cfg, batch, set, o, &f);
 out:
     data_order_close(o);
     data_set_close(set);

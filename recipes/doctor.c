@@ -317,12 +317,14 @@ static void check_memory(report *r)
         gib(room));
 }
 
-static void limit_text(rlim_t v, char text[32])
+static void limit_text(rlim_t v, int bytes, char text[32])
 {
     if (v == RLIM_INFINITY)
-        snprintf(text, 32, "unlimited");
+        snprintf(text, 32, "no limit");
+    else if (bytes)
+        snprintf(text, 32, "at most %.1f MiB", (double)v / 1048576);
     else
-        snprintf(text, 32, "%llu", (unsigned long long)v);
+        snprintf(text, 32, "at most %llu", (unsigned long long)v);
 }
 
 static void check_limits(report *r)
@@ -331,13 +333,13 @@ static void check_limits(report *r)
     char text[32];
     (void)getrlimit(RLIMIT_NOFILE, &files); // fails for no reason but a wrong number
     (void)getrlimit(RLIMIT_MEMLOCK, &locked);
-    limit_text(files.rlim_cur, text);
+    limit_text(files.rlim_cur, 0, text);
     add(r, "open files", files.rlim_cur < 1024 ? WARN : OK,
-        "ulimit -n 4096: a dataset needs one for each of its shards", "at most %s", text);
-    limit_text(locked.rlim_cur, text);
+        "ulimit -n 4096: a dataset needs one for each of its shards", "%s", text);
+    limit_text(locked.rlim_cur, 1, text);
     int fabric = access("/sys/class/infiniband", F_OK) == 0;
     add(r, "locked mem", fabric && locked.rlim_cur < 1 << 30 ? WARN : OK,
-        "memlock unlimited in limits.conf: the network of this host registers memory", "at most %s bytes%s", text,
+        "memlock unlimited in limits.conf: the network of this host registers memory", "%s%s", text,
         fabric ? "" : ", no InfiniBand here");
 }
 
