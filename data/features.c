@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 struct data_features {
     int n_files;
@@ -179,6 +180,8 @@ mn_err data_features_open(data_features **out, const char *dir)
     mn_err err = mn_file_read(path, DATA__MANIFEST_MOST, &text, &size);
     if (err == MN_OK)
         err = open_with_manifest(f, dir, path, text, size);
+    else if (err == MN_ENOINPUT && access(dir, F_OK) != 0)
+        err = mn_fail(MN_ENOINPUT, "%s: no such folder of features: 'mien extract' makes it", dir);
     else if (err == MN_ENOINPUT)
         err = open_plain(f, dir);
     free(text);

@@ -145,7 +145,7 @@ mn_err data_folder_open_with(data_folder **out, const char *dir, const char *spl
     mn_err err = MN_OK;
     int number = split ? data_split_number(split) : DATA_SPLIT_NONE;
     if (number < 0 || (split && number == DATA_SPLIT_NONE)) {
-        err = mn_fail(MN_ECONFIG, "split '%s' is none of train, validation, test", split);
+        err = mn_fail(MN_ECONFIG, "%s: split '%s' is none of train, validation, test", dir, split);
         goto out;
     }
     MN_TRY_OUT(err, data__manifest_read(dir, &m));

@@ -99,9 +99,12 @@ static mn_err check_strict(const nn_weights *w, const nn_weights_load_cfg *cfg, 
     const char *first = "";
     for (int i = 0; i < r->lines && !first[0]; i++)
         if (strncmp(r->line[i], "mis", 3) == 0) first = r->line[i];
+    const char *keeps = strstr(first, ", keeps"); // what would be so were this no error
     return mn_fail(MN_ECONFIG,
-                   "%s does not fit the model: %d of its tensors are missing and %d have another shape (%s)",
-                   nn_weights_path(w), r->missing, r->mismatched, first);
+                   "%s does not fit the model: %d of the model's tensors are not in it and %d have another shape there "
+                   "(%.*s): take weights that this recipe, with the same target and sizes, was trained to",
+                   nn_weights_path(w), r->missing, r->mismatched,
+                   (int)(keeps ? (size_t)(keeps - first) : strlen(first)), first);
 }
 
 mn_err nn_weights_load(const nn_weights *w, nn_params *ps, const nn_weights_load_cfg *cfg, nn_weights_report *r)

@@ -78,11 +78,13 @@ static mn_err check_finished(data__job *j, int64_t *finished)
     MN_TRY_OUT(err, data__manifest_read(j->im.cfg->out, &m));
     const char *source = json_string_value(json_object_get(json_object_get(m.root, "import"), "source"));
     if (!source || strcmp(source, j->source) != 0) {
-        err =
-            mn_fail(MN_ECREATE,
-                    "%s: holds a finished import of another source or with other options: remove it, or choose another "
-                    "--out",
-                    j->im.cfg->out);
+        char differ[DATA__DIFFER];
+        data__options_differ(j, json_object_get(m.root, "options"), differ);
+        err = mn_fail(MN_ECREATE,
+                      "%s: holds a finished import, and this one differs (%s%s): remove the folder, or choose another "
+                      "--out",
+                      j->im.cfg->out, *differ ? differ : "other lists or names than there are now in ",
+                      *differ ? "" : j->im.cfg->src);
         goto out;
     }
     MN_TRY_OUT(err, data_folder_open(&f, j->im.cfg->out, NULL, DATA_TASKS, "image"));

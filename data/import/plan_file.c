@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #define PLAN_MOST ((size_t)1 << 20)
-enum { TEXT = 512 };
 
 static char *plan_path(const data__job *j)
 {
@@ -20,7 +19,7 @@ static char *plan_path(const data__job *j)
 }
 
 // "size was 224, is 0; ...": options of the two that differ, "" when none does.
-static void compare_options(const json_t *before, const json_t *now, char text[TEXT])
+static void compare_options(const json_t *before, const json_t *now, char text[DATA__DIFFER])
 {
     const char *key;
     json_t *v;
@@ -31,19 +30,25 @@ static void compare_options(const json_t *before, const json_t *now, char text[T
         size_t n = strlen(text);
         if (old && json_equal(old, v)) continue;
         char *a = old ? json_dumps(old, JSON_ENCODE_ANY) : NULL, *b = json_dumps(v, JSON_ENCODE_ANY);
-        (void)snprintf(text + n, TEXT - n, "%s%s was %s, is %s", n ? "; " : "", key, a ? a : "not known", b ? b : "?");
+        (void)snprintf(text + n, DATA__DIFFER - n, "%s%s was %s, is %s", n ? "; " : "", key, a ? a : "not known",
+                       b ? b : "?");
         free(a);
         free(b);
     }
 }
 
+void data__options_differ(const data__job *j, const json_t *before, char text[DATA__DIFFER])
+{
+    json_t *now = json_loads(j->options, 0, NULL);
+    compare_options(before, now, text);
+    json_decref(now);
+}
+
 static mn_err refuse(const data__job *j, const json_t *before)
 {
     const char *version = json_string_value(json_object_get(before, "version"));
-    json_t *now = json_loads(j->options, 0, NULL);
-    char text[TEXT];
-    compare_options(json_object_get(before, "options"), now, text);
-    json_decref(now);
+    char text[DATA__DIFFER];
+    data__options_differ(j, json_object_get(before, "options"), text);
     if (!before)
         (void)snprintf(text, sizeof(text), "what it was made from is not recorded");
     else if (!text[0] && version && strcmp(version, MIEN_VERSION) != 0)

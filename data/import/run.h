@@ -50,6 +50,9 @@ json_t *data__survey_json(const data__job *j, const data__tally *t, const data__
 // plan_file.c: MN_ECREATE when the folder holds shards of an unfinished import that differs from this one, with what
 // differs. Written before the first shard, gone with the other files of work in progress at the end.
 MN_MUST_CHECK mn_err data__plan_file_check(const data__job *j);
+enum { DATA__DIFFER = 512 };
+// "size was 224, is 0; ...": options of an import before this one that differ from this one's, "" when none does.
+void data__options_differ(const data__job *j, const json_t *before, char text[DATA__DIFFER]);
 MN_MUST_CHECK mn_err data__plan_file_write(const data__job *j);
 
 // First unit of each shard of the group, and the end; the caller frees. Returns the number of shards: none is empty.
