@@ -123,7 +123,7 @@ mn__verdict mn__scalar_parse(const mn_option *o, const char *text, size_t size, 
     }
 }
 
-// The shortest decimal that reads back as the same number.
+// The shortest decimal that reads back as the same number; 300, not 3e+02.
 static void print_float(FILE *out, double x)
 {
     char text[40];
@@ -131,6 +131,7 @@ static void print_float(FILE *out, double x)
         snprintf(text, sizeof text, "%.*g", digits, x);
         if (strtod(text, NULL) == x) break;
     }
+    if (x == floor(x) && fabs(x) < 1e7) snprintf(text, sizeof text, "%.0f", x);
     fputs(text, out);
 }
 
