@@ -111,7 +111,8 @@ typedef struct data__importer data__importer;
 typedef struct data__import {
     const data_import_cfg *cfg;
     const data__importer *importer;
-    void *state; // of the importer
+    void *state;                    // of the importer
+    const data_writer_cfg *columns; // has_*, where scan finds out which labels there are; NULL: those of the importer
     int n_groups;
     data__group groups[DATA__GROUPS];
     XXH3_state_t *source; // digest of all that decides the result: see data__import_digest

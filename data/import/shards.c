@@ -96,7 +96,7 @@ static mn_err write_units(data__job *j, data__import *im, const task *k, data_wr
 
 static data_writer_cfg shard_cfg(const data__job *j, const data__group *g, int k)
 {
-    const data_writer_cfg *columns = &j->im.importer->columns;
+    const data_writer_cfg *columns = j->im.columns ? j->im.columns : &j->im.importer->columns;
     int sound = strcmp(g->stream, "audio") == 0; // it has no labels
     data_writer_cfg cfg = sound ? (data_writer_cfg){.has_video = columns->has_video} : *columns;
     cfg.dir = j->im.cfg->out;

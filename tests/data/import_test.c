@@ -157,6 +157,66 @@ Test(import, folders_of_people_anywhere)
     support_remove(p.top);
 }
 
+Test(import, a_folder_with_labels)
+{
+    place p = make_place();
+    make_dir(p.src, "anna");
+    put_picture(p.src, "anna/1.jpg", 40, 30, 1);
+    put_picture(p.src, "anna/2.jpg", 40, 30, 2);
+    put_picture(p.src, "b.jpg", 40, 30, 3);
+    put_picture(p.src, "c.jpg", 40, 30, 4);
+    put_picture(p.src, "d.jpg", 40, 30, 5);
+    put_text(p.src, "labels.csv",
+             "file,Split,expression,valence,AU12,arousal\n"
+             "c.jpg,test,,,,-1\n"
+             "anna/1.jpg,train,happiness,0.5,1,\n"
+             "\"anna/2.jpg\",validation,7,,-1,0.25\n"
+             "anna/2.jpg,,0,,,\n"
+             "b.jpg,,8,,,\n"
+             "b.jpg,,joy,,,\n"
+             "b.jpg,,0,1.5,,\n"
+             "b.jpg,dev,0,,,\n"
+             "b.jpg,,0\n"
+             "away.jpg,,0,,,\n");
+    data_import_cfg cfg = config(&p, "folder");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 5 && count(&r, NULL, "rejected") == 7);
+    cr_assert(count(&r, "rejects", "missing file") == 1 && count(&r, "rejects", "duplicate") == 1);
+    cr_assert(count(&r, "rejects", "label out of range") == 3 && count(&r, "rejects", "not a number") == 1);
+    cr_assert(has_line(p.out, "label out of range,labels.csv,8,"));
+    data_import_report_free(&r);
+    static const struct {
+        const char *name, *split;
+        int8_t expr, au12;
+        float valence, arousal;
+        uint32_t mask;
+    } rows[] = {{"anna/1.jpg", "train", 4, 1, 0.5F, NAN, DATA_HAS_EXPR | DATA_HAS_VALENCE | DATA_HAS_AU0 << 6},
+                {"anna/2.jpg", "validation", 7, -1, NAN, 0.25F, DATA_HAS_EXPR | DATA_HAS_AROUSAL},
+                {"c.jpg", "test", -1, -1, NAN, -1, DATA_HAS_AROUSAL},
+                {"d.jpg", "train", -1, -1, NAN, NAN, 0}};
+    for (size_t k = 0; k < sizeof rows / sizeof *rows; k++) {
+        data_folder *f;
+        int64_t i;
+        must(data_folder_open(&f, p.out, rows[k].split, 0, "image"));
+        const data_shard *s = record_of(f, rows[k].name, &i);
+        const data_index *c = data_shard_index(s);
+        cr_expect(c->expr[i] == rows[k].expr && c->au[i * DATA_AUS + 6] == rows[k].au12 && c->mask[i] == rows[k].mask,
+                  "%s", rows[k].name);
+        for (int v = 0; v < 2; v++) {
+            float want = v ? rows[k].arousal : rows[k].valence, have = c->va[i * 2 + v];
+            cr_expect(have == want || (isnan(have) && isnan(want)), "%s: %g, not %g", rows[k].name, have, want);
+        }
+        data_folder_close(f);
+    }
+    put_text(p.src, "labels.csv", "file,emotion\n");
+    cfg.out = p.top;
+    cr_expect(data_import(&cfg, &r) == MN_EDATA && strstr(mn_errmsg(), "labels.csv:1: there is no column 'emotion'"),
+              "%s", mn_errmsg());
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
 Test(import, folder)
 {
     place p = make_place();

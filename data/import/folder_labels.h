@@ -1,0 +1,36 @@
+// labels.csv of a folder of pictures: a head line with `file` and what of split, expression, valence, arousal, AU1 ...
+// AU26 there is, then a row for each picture. An empty field is no label.
+//
+//     file,split,expression,valence,arousal,AU12
+//     anna/001.jpg,train,Happiness,0.7,0.2,1
+//
+// Threading: one thread reads; what was read is constant.
+#ifndef DATA_IMPORT_FOLDER_LABELS_H
+#define DATA_IMPORT_FOLDER_LABELS_H
+
+#include "data/import/importer.h"
+
+#define DATA__FOLDER_LABELS "labels.csv"
+
+typedef struct data__folder_label {
+    char *name; // of the picture, from the folder that holds labels.csv
+    int64_t line;
+    int split; // DATA_SPLIT_NONE: what its folder says
+    int8_t expr, au[DATA_AUS];
+    float va[2];
+    uint32_t mask; // DATA_HAS_*
+} data__folder_label;
+
+typedef struct data__folder_labels {
+    int64_t n, capacity;
+    data__folder_label *rows; // by name, each once
+    data_writer_cfg columns;  // has_*: of the head line
+} data__folder_labels;
+
+// Without the file: no rows, no columns. Rows that cannot be used are rejected by line; a column that is none of these
+// fails.
+MN_MUST_CHECK mn_err data__folder_labels_read(data__folder_labels *l, data__import *im);
+const data__folder_label *data__folder_labels_find(const data__folder_labels *l, const char *name); // NULL: no row
+void data__folder_labels_free(data__folder_labels *l);
+
+#endif
