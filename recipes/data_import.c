@@ -154,7 +154,9 @@ static const struct argp import_argp = {
     "\v"
     "Faces are expected cropped: pictures are stored as they are, nothing is detected; --crop cuts out what the "
     "dataset's own boxes say (affectnet, aihub, expw, imdb-wiki). What is not imported is "
-    "counted by reason and listed in SHARDS/rejects.csv.\n\n"
+    "counted by reason and listed in SHARDS/rejects.csv. Pictures of your own (folder) have labels where labels.csv in "
+    "DIR has: a head line with file and what there is of split, expression (0 to 7 or its name), valence, arousal, AU1 "
+    "to AU26.\n\n"
     "Example:\n"
     "  mpirun -n 4 mien data import celeba --src /data/CelebA \\\n"
     "    --out mien-data/celeba --size 224\n",
