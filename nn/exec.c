@@ -152,6 +152,16 @@ void *nn_graph_grad(const nn_graph *g, const nn_tensor *t)
     return g->arena ? nn__grad_at(g, (nn_tensor *)t) : NULL;
 }
 
+void nn_graph_times(const nn_graph *g, void (*each)(void *ctx, const nn_step_time *t), void *ctx)
+{
+    for (int i = 0; i < g->n_steps; i++) {
+        const nn__step *s = &g->step[i];
+        each(ctx, &(nn_step_time){.op = s->node->op->name,
+                                  .backward = s->backward,
+                                  .seconds = s->runs ? s->seconds / (double)s->runs : 0});
+    }
+}
+
 void nn_graph_dump(const nn_graph *g, void (*line)(void *ctx, const char *text), void *ctx)
 {
     char text[512], shape[96];

@@ -116,5 +116,12 @@ void nn_graph_poison(nn_graph *g, int on);
 // Prints program, memory map and, after a run with timing on, the time of each step by node path.
 void nn_graph_dump(const nn_graph *g, void (*line)(void *ctx, const char *text), void *ctx);
 void nn_graph_timing(nn_graph *g, int on);
+// The same times for programs: each step of the program in its order, its mean time in one run.
+typedef struct nn_step_time {
+    const char *op;
+    int backward;
+    double seconds;
+} nn_step_time;
+void nn_graph_times(const nn_graph *g, void (*each)(void *ctx, const nn_step_time *t), void *ctx);
 
 #endif

@@ -1,4 +1,4 @@
-// mien bench step|allreduce|loader|data [...]
+// mien bench step|ops|allreduce|loader|checkpoint|data [...]
 #include "recipes/bench.h"
 
 #include "dist/bench.h"
@@ -12,13 +12,15 @@
 
 static const struct argp_option options[] = {
     {"model", 'm', "NAME", 0,
-     "step: simmim (Swin-T, 192 px), simmim_b (Swin-B), wav2vec2 (base, 10 s), cca (49.6 M, 100 frames), tiny", 0},
-    {"device", 'D', "auto|cpu|cuda", 0, "step: where to compute (default auto)", 0},
-    {"no-graph", 'n', 0, 0, "step: a GPU gets every step call by call instead of as a recorded graph", 0},
+     "step, ops, checkpoint: simmim (Swin-T, 192 px), simmim_b (Swin-B), wav2vec2 (base, 10 s), cca (49.6 M, 100 "
+     "frames), tiny",
+     0},
+    {"device", 'D', "auto|cpu|cuda", 0, "step, ops: where to compute (default auto)", 0},
+    {"no-graph", 'n', 0, 0, "step, ops: a GPU gets every step call by call instead of as a recorded graph", 0},
     {"peak", 'k', "TFLOPS", 0, "step: what the device can do at most, to print the share of it", 0},
     {"batch", 'b', "N", 0,
-     "step: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512, or all there are)", 0},
-    {"precision", 'p', "fp32|bf16", 0, "step: compute type; loader: type of the batch", 0},
+     "step, ops: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512, or all there are)", 0},
+    {"precision", 'p', "fp32|bf16", 0, "step, ops: compute type; loader: type of the batch", 0},
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
     {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
     {"serve", 's', 0, 0, "step: time as many steps, loader: for as many seconds, as each line of stdin says", 0},
@@ -27,7 +29,9 @@ static const struct argp_option options[] = {
     {"size", 'z', "PX", 0, "loader: side of the pictures in a batch (default 192)", 0},
     {"strong", 'g', 0, 0, "loader: with timm's RandAugment and random erasing, bicubic", 0},
     {"sheet", 'S', "FILE.png", 0, "loader: draw the first batch there, as the network sees it", 0},
-    {"write", 'w', "DIR", 0, "loader: write the generated pictures there as well, for other programs to read", 0},
+    {"write", 'w', "DIR", 0,
+     "loader: write the generated pictures there as well, for other programs to read; checkpoint: where (default .)",
+     0},
     {"seconds", 'd', "S", 0, "loader: how long each round takes (default 1)", 0},
     {"json", 'j', 0, 0, "One JSON object", 0},
     {0},
@@ -122,7 +126,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
             a->what = arg;
         return 0;
     case ARGP_KEY_END:
-        if (!a->what) return mien_usage(state, "what to measure is missing: step, allreduce, loader or data");
+        if (!a->what)
+            return mien_usage(state, "what to measure is missing: step, ops, allreduce, loader, checkpoint or data");
         if (strcmp(a->what, "data") == 0 && !a->dir)
             return mien_usage(state, "which dataset folder? mien bench data DIR");
         return 0;
@@ -134,14 +139,17 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp parser = {
     .options = options,
     .parser = parse,
-    .args_doc = "step|allreduce|loader [RECIPE.yaml [key=value ...]]|data DIR",
-    .doc = "Measures on this machine: a training step at full published size on random input, the sum of gradients "
+    .args_doc = "step|ops|allreduce|checkpoint|loader [RECIPE.yaml [key=value ...]]|data DIR",
+    .doc = "Measures on this machine: a training step at full published size on random input (ops: by operator), the "
+           "sum of gradients "
            "over ranks beside the message passing library's own, the loader: JPEGs in memory, or the training data "
-           "of a recipe, to augmented batches, and what its threads spend their time on, or a dataset folder: opening, "
-           "memory, reading, and how well its order mixes.\v"
+           "of a recipe, to augmented batches, and what its threads spend their time on, a checkpoint, "
+           "saved and read again, or a dataset folder: opening, memory, reading, and how well its order mixes.\v"
            "Example:\n  mien bench step --model simmim --precision bf16\n"
            "  mien bench step --device cuda -m simmim_b -b 128 -p bf16 --peak 790\n"
+           "  mien bench ops --model cca\n"
            "  mpirun -n 2 mien bench allreduce\n"
+           "  mien bench checkpoint --model simmim_b --write runs --rounds 3\n"
            "  mien bench loader --threads 2 --batch 64\n"
            "  mien bench loader recipes/affwild2/demo.yaml --sheet batch.png\n"
            "  mien bench data SHARDS --batch 2048"};
@@ -176,7 +184,11 @@ mn_err mien_bench(int argc, char **argv)
     }
     if (strcmp(a.what, "data") == 0)
         return mien_bench_data(&(mien_bench_data_cfg){.dir = a.dir, .batch = a.cfg.batch, .json = a.cfg.json});
-    if (strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
+    a.cfg.ops = strcmp(a.what, "ops") == 0;
+    if (strcmp(a.what, "checkpoint") == 0)
+        return mien_bench_checkpoint(&a.cfg, a.loader.pictures ? a.loader.pictures : ".");
+    if (a.cfg.ops || strcmp(a.what, "step") == 0) return mien_bench_step(&a.cfg);
     if (strcmp(a.what, "allreduce") == 0) return allreduce(&a);
-    return mn_fail(MN_EUSAGE, "there is no bench '%s': step, allreduce, loader or data; see mien bench --help", a.what);
+    static const char *const known[] = {"step", "ops", "allreduce", "loader", "checkpoint", "data"};
+    return mien_unknown("mien bench", "bench", a.what, known, (int)(sizeof known / sizeof *known));
 }

@@ -10,12 +10,14 @@ typedef struct mien_bench_cfg {
     const char *model;     // simmim, simmim_b, wav2vec2, cca
     int64_t batch, rounds; // batch 0: that of the model
     int device;            // as of mien_device_open
-    int bf16, json, serve, profile;
+    int bf16, json, serve, profile, ops;
     int no_graph; // a GPU gets every step call by call
     double peak;  // 10^12 operations a second, to state the share of it; 0: not known
 } mien_bench_cfg;
 
-MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg);
+MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg); // ops: the time of each operator instead
+// where: the folder that gets a folder of its own for the time of the measurement.
+MN_MUST_CHECK mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where);
 
 enum { MIEN_BENCH_OVERRIDES = 64 };
 typedef struct mien_bench_loader_cfg {

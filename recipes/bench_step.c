@@ -3,6 +3,7 @@
 // ahead: every step's batch is copied there while the step before is computed, and the time is that between two ends.
 #include "recipes/bench.h"
 #include "recipes/bench_models.h"
+#include "recipes/bench_ops.h"
 #include "recipes/device.h"
 
 #include "nn/base/clock.h"
@@ -221,7 +222,7 @@ static mn_err measure(bench *b)
     int64_t n = cfg->rounds;
     size_t left;
     double *s = mn_calloc((size_t)n, sizeof *s);
-    nn_graph_timing(b->graph, cfg->profile);
+    nn_graph_timing(b->graph, cfg->profile || cfg->ops);
     mn_err err = run_steps(b, n, s);
     qsort(s, (size_t)n, sizeof *s, ascending);
     figures f = {.median = s[n / 2], .low = s[n / 4], .high = s[3 * n / 4], .plan = planned(b)};
@@ -232,7 +233,9 @@ static mn_err measure(bench *b)
     f.rate = (double)cfg->batch / f.median;
     f.tflops = f.rate * b->model->gigaflop / 1e3;
     if (cfg->profile) nn_graph_dump(b->graph, print_line, NULL);
-    if (cfg->json)
+    if (cfg->ops)
+        mien_bench_print_ops(cfg, b->graph, b->device->name);
+    else if (cfg->json)
         print_json(b, &f);
     else
         print_text(b, &f);

@@ -13,7 +13,7 @@
     X(extract, "write the features that a network makes of videos")                                                    \
     X(predict, "predict frames of videos, as a table or a challenge submission")                                       \
     X(weights, "look into files of weights, take them from other projects, hand them on")                              \
-    X(bench, "measure a training step, the sum of gradients, the loader")                                              \
+    X(bench, "measure a training step, sum of gradients, loader, checkpoint")                                          \
     X(doctor, "look at the machine: what would go wrong or slow, and the cure")
 
 #define MIEN_VERB(name, help) mn_err mien_##name(int argc, char **argv);

@@ -58,6 +58,7 @@ usage() {
   misuse "no action 'foo'" weights foo
   misuse "--window wants" weights import a b --window 1
   misuse "no bench 'foo'" bench foo
+  misuse "--model is simmim" bench checkpoint --model foo
   misuse "one argument too many: 'b.yaml'" bench loader a.yaml b.yaml
   misuse "--batch wants a whole number" bench step --batch 0
   misuse "one argument too many: 'x'" doctor x
@@ -172,6 +173,14 @@ runs() {
   [ "$(head -c 4 "$work/batch.png" | tail -c 3)" = PNG ] || wrong "the batch was not drawn"
   ends 73 look
   tells "batch.png: is there already"
+  few="--model tiny --rounds 2 --json"
+  ends 0 "$mien" bench ops $few >"$work/out" 2>&1
+  tells '{"op": "linear", "calls": '
+  mkdir "$work/disk"
+  ends 0 "$mien" bench checkpoint $few --write "$work/disk" >"$work/out" 2>&1
+  tells '"stall_ms": '
+  rmdir "$work/disk" || wrong "bench checkpoint left something"
+  ends 73 "$mien" bench checkpoint $few --write "$work/file" >"$work/out" 2>&1
   for ranks in 1 2; do
     ends 64 train $ranks new --resume sometimes
     tells "--resume sometimes: neither auto, never nor a checkpoint folder"

@@ -1,0 +1,132 @@
+// mien bench checkpoint: the state of a network at full published size is saved as training saves it, until it is
+// durable, and read again: how long training stands still for it, and how fast the disk takes it.
+#include "recipes/bench.h"
+#include "recipes/bench_models.h"
+
+#include "dist/ckpt.h"
+#include "nn/base/clock.h"
+#include "nn/base/file.h"
+#include "nn/base/mem.h"
+
+#include <float.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+typedef struct bench {
+    nn_params *params;
+    nn_graph *graph; // only declares the parameters
+    nn_optim *optim;
+    dist_ckpt *ckpt;
+    char *folder, *dir;
+} bench;
+
+static mn_err open_state(bench *b, const mien_bench_model *m)
+{
+    nn_graph_cfg graph = {.mode = NN_TRAIN, .dtype = MN_F32, .seed = 1};
+    nn_optim_cfg adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05, .layer_decay = 1};
+    b->params = nn_params_new(1);
+    b->graph = nn_graph_new(b->params, &graph);
+    (void)m->build(b->graph, 1);
+    MN_TRY(nn_params_layout(b->params, b->graph, &(nn_layout_cfg){.dtype = MN_F32}));
+    return nn_optim_new(&b->optim, b->params, &adamw);
+}
+
+static mn_err open_folder(bench *b, const char *where)
+{
+    b->folder = mn_sprintf("%s/.mien-bench-%ld", where, (long)getpid());
+    b->dir = mn_sprintf("%s/ckpt", b->folder);
+    MN_TRY(mn_dir_make(b->dir));
+    return dist_ckpt_open(
+        &b->ckpt, &(dist_ckpt_cfg){.dir = b->dir, .keep = 1, .attempt = 1, .params = b->params, .optim = b->optim});
+}
+
+static void remove_tree(const char *path)
+{
+    char **names;
+    int64_t n;
+    if (mn_dir_list(path, &names, &n) != MN_OK) return;
+    for (int64_t i = 0; i < n; i++) {
+        char *inner = mn_sprintf("%s/%s", path, names[i]);
+        struct stat info;
+        if (lstat(inner, &info) == 0 && S_ISDIR(info.st_mode))
+            remove_tree(inner);
+        else
+            (void)unlink(inner); // what stays is seen when its folder stays
+        free(inner);
+    }
+    mn_names_free(names, n);
+    (void)rmdir(path);
+}
+
+typedef struct times {
+    double *stall, *durable, *load; // seconds, of each round
+} times;
+
+static mn_err run_round(bench *b, int64_t round, double *stall, double *durable, double *load)
+{
+    char path[DIST_CKPT_PATH];
+    dist_state state = {.step = round + 1, .best = -DBL_MAX, .world = 1};
+    dist_saved saved;
+    double began = mn_seconds();
+    MN_TRY(dist_ckpt_save(b->ckpt, &state));
+    *stall = mn_seconds() - began;
+    MN_TRY(dist_ckpt_wait(b->ckpt));
+    *durable = mn_seconds() - began;
+    if (dist_ckpt_ended(b->ckpt, &saved)) MN_TRY(saved.err);
+    began = mn_seconds();
+    MN_TRY(dist_ckpt_latest(b->dir, path, sizeof path));
+    MN_TRY(dist_ckpt_load(path, b->params, b->optim, &state));
+    *load = mn_seconds() - began;
+    return MN_OK;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(double *s, int64_t n)
+{
+    qsort(s, (size_t)n, sizeof *s, ascending);
+    return s[n / 2];
+}
+
+static void print(const mien_bench_cfg *cfg, const bench *b, const times *t)
+{
+    double bytes = (double)dist_ckpt_bytes(b->ckpt), stall = median(t->stall, cfg->rounds);
+    double durable = median(t->durable, cfg->rounds), load = median(t->load, cfg->rounds);
+    printf(cfg->json
+               ? "{\"bench\": \"checkpoint\", \"model\": \"%s\", \"bytes\": %.0f, \"stall_ms\": %.3f, "
+                 "\"durable_s\": %.4f, \"write_bytes_per_s\": %.4g, \"load_s\": %.4f, \"read_bytes_per_s\": %.4g}\n"
+               : "%s: %.0f bytes: training stands still for %.1f ms, durable after %.3f s (%.3g bytes/s), verified "
+                 "and loaded in %.3f s (%.3g bytes/s)\n",
+           cfg->model, bytes, 1e3 * stall, durable, bytes / durable, load, bytes / load);
+}
+
+mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where)
+{
+    bench b = {0};
+    const mien_bench_model *m = mien_bench_model_find(cfg->model);
+    if (!m) return mn_fail(MN_EUSAGE, "--model is simmim, simmim_b, wav2vec2, cca or tiny, not '%s'", cfg->model);
+    double *s = mn_calloc((size_t)cfg->rounds * 3, sizeof *s);
+    times t = {s, s + cfg->rounds, s + 2 * cfg->rounds};
+    mn_err err = open_state(&b, m);
+    if (err == MN_OK) err = open_folder(&b, where);
+    for (int64_t i = -1; i < cfg->rounds && err == MN_OK; i++) { // the first is not counted
+        int64_t k = i < 0 ? 0 : i;
+        err = run_round(&b, i + 1, &t.stall[k], &t.durable[k], &t.load[k]);
+    }
+    if (err == MN_OK) print(cfg, &b, &t);
+    dist_ckpt_close(b.ckpt);
+    if (b.folder) remove_tree(b.folder);
+    nn_optim_free(b.optim);
+    nn_graph_free(b.graph);
+    nn_params_free(b.params);
+    free(b.dir);
+    free(b.folder);
+    free(s);
+    return err;
+}
