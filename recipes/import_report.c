@@ -111,6 +111,15 @@ static void print_labels(FILE *to, const json_t *split)
                 json_array_size(attributes));
 }
 
+static int has_labels(const json_t *split)
+{
+    static const char *const lists[] = {"expr", "au_valid", "gender", "age_decades", "attr_valid"};
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        if (sum_of(json_object_get(split, lists[i]))) return 1;
+    return number(json_object_get(split, "valence"), "valid") || number(json_object_get(split, "arousal"), "valid") ||
+           number(split, "identified");
+}
+
 // Tables
 
 static void print_splits(FILE *to, const json_t *labels)
@@ -131,7 +140,7 @@ static void print_splits(FILE *to, const json_t *labels)
     }
     json_object_foreach((json_t *)(uintptr_t)labels, name, split)
     {
-        fprintf(to, "\n%s\n", name);
+        fprintf(to, "\n%s%s\n", name, has_labels(split) ? "" : ": no labels");
         print_labels(to, split);
     }
 }
@@ -204,11 +213,21 @@ void mien_print_survey(FILE *to, const json_t *r, const char *src, const char *o
     fprintf(to, " with %d at a time (--jobs and ranks), as fast as this look at the pictures was.\n", makers);
 }
 
+// Frames and pictures, as the splits have them; the count of the report has sounds in it too.
+static long long records_of(const json_t *r)
+{
+    const char *name;
+    json_t *split, *labels = json_object_get(r, "labels");
+    long long n = 0;
+    json_object_foreach(labels, name, split) n += number(split, "records");
+    return json_object_size(labels) ? n : number(r, "records");
+}
+
 void mien_print_imported(FILE *to, const json_t *r, const char *out, int anew)
 {
-    fprintf(to, "%s: %lld records, %lld pictures, ", out, number(r, "records"), number(r, "pictures"));
+    fprintf(to, "%s: %lld records, %lld pictures, ", out, records_of(r), number(r, "pictures"));
     print_bytes(to, (double)number(r, "bytes"));
-    fprintf(to, " in %lld shards", number(r, "shards"));
+    fprintf(to, " in %lld shard%s", number(r, "shards"), number(r, "shards") == 1 ? "" : "s");
     if (json_is_true(json_object_get(r, "repeated"))) {
         fputs(" (it was all there already)", to);
     } else {

@@ -33,7 +33,9 @@ static int usage(FILE *to)
 
 static mn_err refuse(const char *word)
 {
+    static const char *const options[] = {"--help", "--version"};
     const char *names[VERBS];
+    if (*word == '-') return mien_unknown("mien", "option", word, options, 2);
     for (int i = 0; i < VERBS; i++)
         names[i] = verbs[i].name;
     return mien_unknown("mien", "verb", word, names, VERBS);
@@ -51,7 +53,8 @@ int main(int argc, char **argv)
     // Numbers in recipes, label files and submissions have a point, whatever the user's language.
     setlocale(LC_ALL, "C");
     if (argc < 2) return usage(stderr);
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) return usage(stdout);
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0 || strcmp(argv[1], "-h") == 0)
+        return usage(stdout);
     if (strcmp(argv[1], "--version") == 0) return mien_print_version();
     const verb *v = find(argv[1]);
     if (!v) {

@@ -1,6 +1,7 @@
 // Fine-tuning on Aff-Wild2: one network (a Swin on faces, a wav2vec2 on sound, or a linear model on grey pixels as the
 // yardstick), one task (expressions, action units, valence and arousal), per-frame predictions.
 #include "data/chunks.h"
+#include "data/label.h"
 #include "data/sound.h"
 #include "data/target.h"
 #include "nn/base/log.h"
@@ -210,7 +211,8 @@ static void balance(const mien_job *j, const data_set *s)
     }
     for (int k = 0; k < DATA_EXPRESSIONS; k++) {
         c->ce.class_weight[k] = shown[k] > 0 ? (float)(n / (DATA_EXPRESSIONS * shown[k])) : 0;
-        used += (size_t)snprintf(text + used, sizeof text - used, " %.4g", (double)c->ce.class_weight[k]);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s %s %.4g", k ? "," : "", data_expression[k],
+                                 (double)c->ce.class_weight[k]);
     }
     if (!j->comm || dist_rank(j->comm) == 0) mn_info("weights of the expressions:%s", text);
 }

@@ -33,6 +33,7 @@ misuse() {
 
 usage() {
   misuse "no verb 'trian' (did you mean 'train'?)" trian
+  misuse "no option '--versio' (did you mean '--version'?)" --versio
   misuse "the recipe is missing" train
   misuse "'b' is not key=value" train a.yaml b
   misuse "did you mean '--resume'" train a.yaml --resum3 auto
