@@ -811,7 +811,8 @@ Test(import, missing_parts_are_named)
     }
     put_text(p.src, "img.zip", "PK"); // it is there, but packed
     data_import_cfg packed = config(&p, "celeba");
-    cr_assert(data_import(&packed, &r) == MN_ENOINPUT && strstr(mn_errmsg(), "img_align_celeba in it; unpack "));
+    cr_assert(data_import(&packed, &r) == MN_ENOINPUT &&
+              strstr(mn_errmsg(), "img_align_celeba (of pictures) in it; unpack "));
     cr_assert(strstr(mn_errmsg(), "/img.zip first"));
     data_import_cfg cfg = config(&p, "celebb");
     cr_assert(data_import(&cfg, &r) == MN_EUSAGE && strstr(mn_errmsg(), "celeba"));

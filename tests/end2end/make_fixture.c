@@ -215,7 +215,7 @@ static mn_err add_features(data_feature_writer *w, int video, int dim, const cha
     char name[16];
     data_video row = video_row(video, name);
     data_track t = {.video = row.name, .frames = row.decoded, .dim = dim, .x = x, .t_us = t_us};
-    for (int frame = 1; frame <= (int)row.frames; frame++) {
+    for (int frame = 1; frame <= (int)row.decoded; frame++) {
         mn_stream_rng r = mn_rng_open(mn_rng_key(2, purpose), (uint64_t)video, (uint64_t)frame);
         t_us[frame - 1] = (int64_t)(frame - 1) * FRAME_US;
         for (int d = 0; d < dim; d++)
