@@ -110,7 +110,9 @@ mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where)
 {
     bench b = {0};
     const mien_bench_model *m = mien_bench_model_find(cfg->model);
-    if (!m) return mn_fail(MN_EUSAGE, "--model is simmim, simmim_b, wav2vec2, cca or tiny, not '%s'", cfg->model);
+    if (!m)
+        return mn_fail(MN_EUSAGE, "--model is simmim, simmim_b, wav2vec2, cca or tiny, not '%s'; see mien bench --help",
+                       cfg->model);
     double *s = mn_calloc((size_t)cfg->rounds * 3, sizeof *s);
     times t = {s, s + cfg->rounds, s + 2 * cfg->rounds};
     mn_err err = open_state(&b, m);

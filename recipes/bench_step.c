@@ -246,7 +246,9 @@ mn_err mien_bench_step(const mien_bench_cfg *cfg)
 {
     mien_bench_cfg own = *cfg;
     bench b = {.cfg = &own, .model = mien_bench_model_find(cfg->model)};
-    if (!b.model) return mn_fail(MN_EUSAGE, "--model is simmim, simmim_b, wav2vec2, cca or tiny, not '%s'", cfg->model);
+    if (!b.model)
+        return mn_fail(MN_EUSAGE, "--model is simmim, simmim_b, wav2vec2, cca or tiny, not '%s'; see mien bench --help",
+                       cfg->model);
     if (own.batch == 0) own.batch = b.model->batch;
     mn_err err = bench_open(&b);
     if (err == MN_OK) err = warm_up(&b);
