@@ -278,6 +278,26 @@ static mn_err sync_file(const char *path)
     return err;
 }
 
+static int is_in(const data__feature_file *f, const char *video)
+{
+    for (int64_t i = 0; i < f->n; i++)
+        if (strcmp(f->tracks[i].video, video) == 0) return 1;
+    return 0;
+}
+
+// A process that is killed after its part has taken its name leaves the journal of tracks that the part holds already.
+static void forget_known(data__journal *j, const data__feature_file *old)
+{
+    int64_t kept = 0;
+    for (int64_t i = 0; i < j->n; i++) {
+        if (is_in(old, j->entries[i].video))
+            free(j->entries[i].video);
+        else
+            j->entries[kept++] = j->entries[i];
+    }
+    j->n = kept;
+}
+
 // The journal's tracks, and what the part's file holds already, become the part's file.
 static mn_err assemble(data_feature_writer *w)
 {
@@ -287,6 +307,8 @@ static mn_err assemble(data_feature_writer *w)
     if (w->journal.n == 0) goto remove; // nothing new
     err = access(w->path, F_OK) == 0 ? data__feature_file_open(&old, w->path, 1) : MN_OK;
     if (err != MN_OK) goto out;
+    forget_known(&w->journal, &old);
+    if (w->journal.n == 0) goto remove;
     MN_TRY_OUT(err, write_part(w, temporary, &old));
     MN_TRY_OUT(err, read_back(w, temporary, old.n));
     MN_TRY_OUT(err, sync_file(temporary));
@@ -296,6 +318,7 @@ static mn_err assemble(data_feature_writer *w)
     }
     MN_TRY_OUT(err, data_file_publish(temporary, w->path));
 remove:
+    (void)mn_fault("features.clean"); // where a process may be killed
     if (unlink(w->journal.path) != 0) err = mn_fail(MN_EIO, "%s: %s", w->journal.path, strerror(errno));
 out:
     if (err != MN_OK) (void)unlink(temporary);

@@ -140,6 +140,42 @@ Test(features, a_killed_writer_goes_on)
     support_remove(dir);
 }
 
+// A child is killed between the part's taking its name and the journal's going: both hold the same videos.
+Test(features, a_part_and_its_journal_may_both_be_there)
+{
+    for (int more = 0; more < 2; more++) {
+        char *dir = support_folder();
+        data_feature_writer *w;
+        data_features *f;
+        pid_t child = fork();
+        cr_assert(child >= 0);
+        if (child == 0) {
+            setenv("MIEN_FAULT", "features.clean:1=kill", 1);
+            mn_fault_init(0);
+            if (data_feature_writer_open(&w, dir, 0, &source) != MN_OK) _exit(1);
+            add(w, "a", 10);
+            add(w, "b", 20);
+            _exit(data_feature_writer_close(w) == MN_OK ? 2 : 3);
+        }
+        int status;
+        cr_assert(waitpid(child, &status, 0) == child && WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+        if (more) { // the same part goes on; else its journal is adopted at the end
+            must(data_feature_writer_open(&w, dir, 0, &source));
+            cr_assert(data_feature_writer_has(w, "a") && data_feature_writer_has(w, "b"));
+            add(w, "c", 30);
+            must(data_feature_writer_close(w));
+        }
+        must(data_features_finish(dir, &source));
+        must(data_features_open(&f, dir));
+        cr_assert(data_features_count(f) == 2 + more);
+        check(f, "a", 10);
+        check(f, "b", 20);
+        if (more) check(f, "c", 30);
+        data_features_close(f);
+        support_remove(dir);
+    }
+}
+
 // A record of the journal that is whole but not what was written ends it.
 Test(features, a_damaged_journal_is_used_up_to_the_damage)
 {
