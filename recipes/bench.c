@@ -24,7 +24,7 @@ static const struct argp_option options[] = {
     {"rounds", 'r', "N", 0, "How many are timed (default 11)", 0},
     {"profile", 'P', 0, 0, "step: the time of every kernel call", 0},
     {"serve", 's', 0, 0, "step: time as many steps, loader: for as many seconds, as each line of stdin says", 0},
-    {"threads", 't', "N", 0, "loader: threads that prepare batches (default 1)", 0},
+    {"threads", 't', "N", 0, "loader: threads making batches (default 1)", 0},
     {"side", 'x', "PX", 0, "loader: side of the stored JPEGs (default 250, quality 92)", 0},
     {"size", 'z', "PX", 0, "loader: side of the pictures in a batch (default 192)", 0},
     {"strong", 'g', 0, 0, "loader: with timm's RandAugment and random erasing, bicubic", 0},
@@ -139,7 +139,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp parser = {
     .options = options,
     .parser = parse,
-    .args_doc = "step|ops|allreduce|checkpoint|loader [RECIPE.yaml [key=value ...]]|data DIR",
+    .args_doc = "step|ops|checkpoint|allreduce\nloader [RECIPE.yaml [key=value ...]]\ndata DIR",
     .doc = "Measures on this machine: a training step at full published size on random input (ops: by operator), the "
            "sum of gradients "
            "over ranks beside the message passing library's own, the loader: JPEGs in memory, or the training data "

@@ -98,12 +98,14 @@ static void print(const mien_bench_cfg *cfg, const bench *b, const times *t)
 {
     double bytes = (double)dist_ckpt_bytes(b->ckpt), stall = median(t->stall, cfg->rounds);
     double durable = median(t->durable, cfg->rounds), load = median(t->load, cfg->rounds);
-    printf(cfg->json
-               ? "{\"bench\": \"checkpoint\", \"model\": \"%s\", \"bytes\": %.0f, \"stall_ms\": %.3f, "
-                 "\"durable_s\": %.4f, \"write_bytes_per_s\": %.4g, \"load_s\": %.4f, \"read_bytes_per_s\": %.4g}\n"
-               : "%s: %.0f bytes: training stands still for %.1f ms, durable after %.3f s (%.3g bytes/s), verified "
-                 "and loaded in %.3f s (%.3g bytes/s)\n",
-           cfg->model, bytes, 1e3 * stall, durable, bytes / durable, load, bytes / load);
+    if (cfg->json)
+        printf("{\"bench\": \"checkpoint\", \"model\": \"%s\", \"bytes\": %.0f, \"stall_ms\": %.3f, "
+               "\"durable_s\": %.4f, \"write_bytes_per_s\": %.4g, \"load_s\": %.4f, \"read_bytes_per_s\": %.4g}\n",
+               cfg->model, bytes, 1e3 * stall, durable, bytes / durable, load, bytes / load);
+    else
+        printf("%s: %.1f MB: training stands still for %.1f ms, durable after %.2f s (%.0f MB/s), verified and loaded "
+               "in %.2f s (%.0f MB/s)\n",
+               cfg->model, bytes / 1e6, 1e3 * stall, durable, bytes / 1e6 / durable, load, bytes / 1e6 / load);
 }
 
 mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where)
