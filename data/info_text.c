@@ -25,10 +25,10 @@ static void print_share(FILE *to, const char *name, int64_t n, int64_t of)
     fprintf(to, "    %-12s %10lld  %5.1f %%  %s\n", name, (long long)n, 100 * share, bar);
 }
 
-// Bins of a histogram as one character each, darker for more.
+// Bins of a histogram as one character each, higher for more.
 static void print_bins(FILE *to, const json_t *bins)
 {
-    static const char shade[] = " .:-=+*#%@";
+    static const char *const level[] = {" ", "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
     int64_t most = 1;
     for (size_t i = 0; i < json_array_size(bins); i++) {
         int64_t v = json_integer_value(json_array_get(bins, i));
@@ -37,8 +37,7 @@ static void print_bins(FILE *to, const json_t *bins)
     fputs("  -1 [", to);
     for (size_t i = 0; i < json_array_size(bins); i++) {
         int64_t v = json_integer_value(json_array_get(bins, i));
-        int k = (int)((double)v / (double)most * (double)(sizeof(shade) - 2) + 0.5);
-        fputc(shade[k == 0 && v > 0 ? 1 : k], to);
+        fputs(level[(v * 8 + most - 1) / most], to);
     }
     fputs("] 1\n", to);
 }
@@ -125,11 +124,11 @@ static void print_overlap(const json_t *overlap, FILE *to)
         {
             if (number(o, "people") == 0) continue;
             const char *example = json_string_value(json_array_get(json_object_get(o, "examples"), 0));
-            fprintf(to, "people in both %s (%s): %lld%s%s\n", pair, kind, (long long)number(o, "people"),
+            fprintf(to, "people in both %s, told by %s: %lld%s%s\n", pair, kind, (long long)number(o, "people"),
                     example ? ", for one " : "", example ? example : "");
             shared = 1;
         }
-        if (!shared) fprintf(to, "people in two splits (%s): 0\n", kind);
+        if (!shared) fprintf(to, "people in two splits, told by %s: 0\n", kind);
     }
 }
 
