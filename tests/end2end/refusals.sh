@@ -201,9 +201,12 @@ weights_of() {
 changed() {
   "$mien" data synth --kind celeba --images 60 --size 32 --out "$work/synth" >"$work/out" 2>&1 || wrong "synth"
   import() { "$mien" data import celeba --src "$work/synth/celeba" --out "$work/data/c" "$@" >"$work/out" 2>&1; }
-  on_c() { job "$1" simmim c 'data=[{set: c, split: train}]' data.stride=1 eval.split= train.batch=4 train.steps="$2"; }
+  on_c() { job "$1" simmim c 'data=[{set: c, split: train}]' data.stride=1 eval.split= train.batch=4 train.steps="$2" ${3:-}; }
   ends 0 import
   ends 0 on_c 1 1
+  tells "trained; to score it: mien eval $work/runs/c/recipe.resolved.yaml --weights c"
+  ends 0 on_c 1 1
+  tells "its 1 steps are done already"
   before=$(digest "$work/runs/c/ckpt")
   rm -r "$work/data/c"
   ends 0 import --limit 40
@@ -212,6 +215,8 @@ changed() {
     tells "step-00000001 was trained on other data"
     tells "(c train)"
   done
+  ends 78 on_c 1 2 optim.lr=2e-4
+  tells "$work/runs/c/recipe.resolved.yaml: a resumed run may not change optim.lr"
   [ "$before" = "$(digest "$work/runs/c/ckpt")" ] || wrong "a refused resume changed checkpoints"
   rm -r "$work/data/c"
   ends 0 import
