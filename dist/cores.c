@@ -7,11 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { BY_USER = 1, BY_LIBRARY };
 typedef struct place { // what each rank tells the others
     cpu_set_t own;     // hardware threads it may use
     int own_cores, node_cores;
     int threads, host; // host: its lowest rank
-    int wanted;        // threads were asked for
+    int wanted;        // threads were asked for: BY_USER (an option or key), BY_LIBRARY (OMP_NUM_THREADS)
     char name[64];
 } place;
 
@@ -157,8 +158,10 @@ static void write_warning(const dist_comm *c, char *text, size_t size)
         }
         int share = p->node_cores / ranks > 0 ? p->node_cores / ranks : 1;
         if (all > p->node_cores && threads > p->own_cores && p->threads > share)
-            snprintf(text, size, "%d threads share %d cores of %.40s: set OMP_NUM_THREADS=%d", all, p->node_cores,
-                     p->name, share);
+            snprintf(text, size, "%d threads share %d cores of %.40s: %s%d", all, p->node_cores, p->name,
+                     p->wanted == BY_USER ? "threads of the recipe (--jobs of an import) should be at most "
+                                          : "set OMP_NUM_THREADS=",
+                     share);
         else if (all > p->node_cores && threads > p->own_cores)
             snprintf(text, size, "%d ranks share %d cores of %.40s: start at most %d ranks there", ranks, p->node_cores,
                      p->name, p->node_cores);
@@ -178,7 +181,7 @@ mn_err dist_cores_plan(dist_comm *c, int wanted, dist_cores *out)
     find_cores(&mine);
     memcpy(mine.name, c->at.host, sizeof mine.name);
     mine.threads = threads_for(&mine, wanted, c->at.local_size);
-    mine.wanted = wanted > 0 || getenv("OMP_NUM_THREADS") != NULL;
+    mine.wanted = wanted > 0 ? BY_USER : getenv("OMP_NUM_THREADS") ? BY_LIBRARY : 0;
     MN_TRY(dist__round(c, DIST_OP_GATHER, (int64_t)sizeof mine, 9, &mine, sizeof mine));
     *out = (dist_cores){.threads = mine.threads, .own = mine.own_cores, .node = mine.node_cores};
     write_report(c, out->report, sizeof out->report);

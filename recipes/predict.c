@@ -127,7 +127,8 @@ static mn_err list_clips(prediction *p)
         }
     }
     if (p->all.n_clips == 0)
-        return mn_fail(MN_ENOINPUT, "%s: %s has no video in split %s", j->path, part->set, p->arguments->split);
+        return mn_fail(MN_ENOINPUT, "%s: %s has no video in split %s (single pictures are scored by mien eval)",
+                       j->path, part->set, p->arguments->split);
     qsort(p->all.clip, (size_t)p->all.n_clips, sizeof *p->all.clip, by_name);
     return MN_OK;
 }

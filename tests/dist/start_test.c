@@ -136,7 +136,12 @@ static void check_cores(dist_comm *c)
     snprintf(text, sizeof text, "%d rank%s x %d thread", dist_world(c), dist_world(c) > 1 ? "s" : "", k.threads);
     cr_assert_eq(strncmp(k.report, text, strlen(text)), 0, "%s", k.report);
     cr_assert_eq(dist_cores_plan(c, 2 * k.node, &k), MN_OK, "%s", mn_errmsg());
-    cr_assert(strstr(k.warning, "share") && strstr(k.warning, "OMP_NUM_THREADS="), "%s", k.warning);
+    cr_assert(strstr(k.warning, "share") && strstr(k.warning, "threads of the recipe"), "%s", k.warning);
+    snprintf(text, sizeof text, "%d", 2 * k.node);
+    cr_assert_eq(setenv("OMP_NUM_THREADS", text, 1), 0);
+    cr_assert_eq(dist_cores_plan(c, 0, &k), MN_OK, "%s", mn_errmsg());
+    cr_assert(strstr(k.warning, "share") && strstr(k.warning, "set OMP_NUM_THREADS="), "%s", k.warning);
+    unsetenv("OMP_NUM_THREADS");
 }
 
 Test(start, ranks)
