@@ -1,5 +1,6 @@
 #include "data/verify.h"
 
+#include "data/counts.h"
 #include "data/features.h"
 #include "data/features_file.h"
 #include "data/file.h"
@@ -140,6 +141,55 @@ static void check_rejects(work *w)
     free(path);
 }
 
+// Splits are the same, and what both count of a split is equal: another version may count other things.
+static int same_counts(const json_t *told, const json_t *counted)
+{
+    const char *split, *key;
+    json_t *of, *count;
+    if (json_object_size(told) != json_object_size(counted)) return 0;
+    json_object_foreach((json_t *)(uintptr_t)told, split, of)
+    {
+        const json_t *mine = json_object_get(counted, split);
+        if (!mine) return 0;
+        json_object_foreach(of, key, count)
+        {
+            const json_t *other = json_object_get(mine, key);
+            if (other && !json_equal(count, other)) return 0;
+        }
+    }
+    return 1;
+}
+
+// Of shards that were found sound: their indices once more, which are a hundredth of what was read.
+static void check_counts(work *w)
+{
+    data_counts *c = data_counts_new();
+    mn_err err = MN_OK;
+    for (int i = 0; i < w->manifest->n_shards && err == MN_OK; i++) {
+        char *path = mn_sprintf("%s/%s", w->dir, w->manifest->shards[i].file);
+        data_shard *s = NULL;
+        err = data_shard_open(&s, path);
+        if (err == MN_OK) data_counts_add(c, s);
+        if (err != MN_OK)
+            find_in_folder(w, w->manifest->shards[i].file, kind_of(err, DATA__PROBLEM_INDEX), mn_errmsg());
+        data_shard_close(s);
+        free(path);
+    }
+    json_t *counted = data_counts_json(c);
+    if (err == MN_OK && !same_counts(json_object_get(w->manifest->root, "labels"), counted))
+        find_in_folder(w, DATA__MANIFEST, DATA__PROBLEM_MANIFEST, "its counts of labels are not those of the shards");
+    json_decref(counted);
+    data_counts_free(c);
+}
+
+static int is_sound(const work *w)
+{
+    int64_t n = w->folder.n_problems;
+    for (int64_t i = 0; i < w->n_files; i++)
+        n += w->found[i].n_problems;
+    return n == 0;
+}
+
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
@@ -194,6 +244,7 @@ static mn_err check_dataset(work *w)
     if (err == MN_OK) err = open_state(w);
     if (err == MN_OK) err = check_shards(w);
     if (err == MN_OK && w->manifest) check_rejects(w);
+    if (err == MN_OK && w->manifest && is_sound(w)) check_counts(w);
     if (w->state.done) {
         mn_err closed = data__verify_state_close(&w->state, err == MN_OK);
         if (err == MN_OK) err = closed;

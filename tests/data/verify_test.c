@@ -6,6 +6,7 @@
 #include "data/info.h"
 #include "data/label.h"
 #include "data/sheet.h"
+#include "data/shard_manifest.h"
 #include "data/verify.h"
 #include "data/verify_parts.h"
 #include "shard_support.h"
@@ -139,6 +140,36 @@ Test(verify, finds_damage_and_goes_on)
     cr_assert(data_verify(&(data_verify_cfg){.path = dir}, &r) == MN_ENOINPUT);
     cr_assert(data_verify(&(data_verify_cfg){.path = "/nowhere/at/all"}, &r) == MN_ENOINPUT);
     free(bytes);
+    support_remove(dir);
+}
+
+// A manifest whose own digest is right, but not what it says of the labels: edited and signed, or of another import.
+Test(verify, counts_of_the_manifest_are_those_of_the_shards)
+{
+    char *dir = support_folder(), path[600];
+    json_t *root;
+    size_t size;
+    sound_dataset(dir);
+    snprintf(path, sizeof(path), "%s/manifest.json", dir);
+    char *text = (char *)support_read(path, &size);
+    must(data__signed_json_parse(text, size, path, &root));
+    free(text);
+    cr_assert(json_object_del(root, "manifest_xxh3") == 0);
+    for (int wrong = 0; wrong < 3; wrong++) {
+        json_t *train = json_object_get(json_object_get(root, "labels"), "train"),
+               *expr = json_object_get(train, "expr");
+        json_int_t was = json_integer_value(json_array_get(expr, 3));
+        if (wrong == 1) cr_assert(json_array_set_new(expr, 3, json_integer(was + 1)) == 0);
+        if (wrong == 2) {
+            cr_assert(json_array_set_new(expr, 3, json_integer(was)) == 0);
+            cr_assert(json_object_set(json_object_get(root, "labels"), "test", train) == 0);
+        }
+        text = data__signed_json(root, &size);
+        support_write(path, text, size);
+        free(text);
+        cr_assert(problems(dir, wrong ? "counts of labels" : NULL) == (wrong > 0), "%d", wrong);
+    }
+    json_decref(root);
     support_remove(dir);
 }
 
