@@ -133,7 +133,8 @@ mn_err data__verify_state_open(data__verify_state *s, const char *path, const ch
     return err;
 }
 
-// What a shard is known by: a file that was written anew, or was damaged in its seal since, is read again.
+// What a shard is known by: a file that was written to, or was damaged in its seal since, is read again. The time of change
+// (ctime) counts too: no program can set it back.
 json_t *data__verify_identity(const char *dir, const char *file)
 {
     char *path = mn_sprintf("%s/%s", dir, file);
@@ -144,8 +145,9 @@ json_t *data__verify_identity(const char *dir, const char *file)
     json_t *o = NULL;
     if (mn_file_open(&fd, path, &size) == MN_OK && fstat(fd, &st) == 0 &&
         (size < (int64_t)sizeof(block) || data_file_pread(fd, path, block, sizeof(block), 0) == MN_OK))
-        o = json_pack("[I, I, I]", (json_int_t)size,
+        o = json_pack("[I, I, I, I]", (json_int_t)size,
                       (json_int_t)st.st_mtim.tv_sec * 1000000000 + (json_int_t)st.st_mtim.tv_nsec,
+                      (json_int_t)st.st_ctim.tv_sec * 1000000000 + (json_int_t)st.st_ctim.tv_nsec,
                       (json_int_t)XXH3_64bits(block, sizeof(block)));
     if (fd >= 0) (void)close(fd);
     free(path);

@@ -317,6 +317,17 @@ Test(verify, every_contradiction_is_named)
     }
 }
 
+// Writes nothing, and puts back the time at which it was written: only the time of change is another.
+static void touch(const char *path)
+{
+    struct stat before, after;
+    cr_assert(stat(path, &before) == 0);
+    do { // until the clock of the file system has moved
+        struct timespec times[2] = {before.st_atim, before.st_mtim};
+        cr_assert(utimensat(AT_FDCWD, path, times, 0) == 0 && stat(path, &after) == 0);
+    } while (after.st_ctim.tv_sec == before.st_ctim.tv_sec && after.st_ctim.tv_nsec == before.st_ctim.tv_nsec);
+}
+
 // An interrupted check goes on where it stopped, by a state that is trusted only as far as it may be.
 Test(verify, a_state_goes_on)
 {
@@ -354,7 +365,7 @@ Test(verify, a_state_goes_on)
         if (torn == 2) bytes[size - 9] ^= 1;
         support_write(state, bytes, torn == 1 ? size - 1 : size);
         if (torn == 2) bytes[size - 9] ^= 1;
-        if (torn == 3) cr_assert(utimensat(AT_FDCWD, path, NULL, 0) == 0);
+        if (torn == 3) touch(path);
         must(data_verify(&cfg, &r));
         cr_assert(json_integer_value(json_object_get(r, "resumed")) == (torn == 0), "%d", torn);
         cr_assert(json_integer_value(json_object_get(r, "n_problems")) == (torn == 0), "%d", torn);
