@@ -2,6 +2,7 @@
 
 #include "data/features.h"
 #include "data/target.h"
+#include "data/vector.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
@@ -279,58 +280,6 @@ static void close_scratch(data_set *s, void *scratch)
     free(scratch);
 }
 
-enum { LANES = 8 }; // partial sums: one alone would wait for each addition
-
-static double total(const double part[LANES])
-{
-    double sum = 0;
-    for (int k = 0; k < LANES; k++)
-        sum += part[k];
-    return sum;
-}
-
-static void standardise(float *x, int64_t n)
-{
-    double sum[LANES] = {0}, square[LANES] = {0};
-    int64_t whole = n / LANES * LANES;
-    for (int64_t i = 0; i < whole; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            sum[k] += x[i + k];
-    for (int64_t i = whole; i < n; i++)
-        sum[0] += x[i];
-    double mean = total(sum) / (double)n;
-    for (int64_t i = 0; i < whole; i += LANES)
-        for (int k = 0; k < LANES; k++)
-            square[k] += (x[i + k] - mean) * (x[i + k] - mean);
-    for (int64_t i = whole; i < n; i++)
-        square[0] += (x[i] - mean) * (x[i] - mean);
-    float scale = (float)(1 / (sqrt(total(square) / (double)n) + 1e-6)), shift = (float)mean;
-    for (int64_t i = 0; i < n; i++)
-        x[i] = (x[i] - shift) * scale;
-}
-
-// Linear interpolation along channels, align_corners false: src = max(0, (i + 0.5) n / m - 0.5).
-static void stretch(const float *x, int64_t n, float *y, int64_t m)
-{
-    for (int64_t i = 0; i < m; i++) {
-        double at = ((double)i + 0.5) * (double)n / (double)m - 0.5;
-        if (at < 0) at = 0;
-        int64_t k = (int64_t)at;
-        double part = at - (double)k;
-        int64_t next = k + 1 < n ? k + 1 : k;
-        y[i] = (float)((1 - part) * x[k] + part * x[next]);
-    }
-}
-
-static void put_vector(float *vector, int64_t dim, float *out, int64_t width)
-{
-    standardise(vector, dim);
-    if (dim == width)
-        memcpy(out, vector, (size_t)width * sizeof *out);
-    else
-        stretch(vector, dim, out, width);
-}
-
 // The frame's own features, or where it has none (no face) those nearest in time.
 static int64_t nearest(const data_track *t, int64_t t_us)
 {
@@ -356,7 +305,7 @@ static void read_vector(const windows *w, const video *v, int k, int64_t t_us, f
         data_track_at(t, t_us, vector, vector + t->dim);
     else
         data_track_rows(t, nearest(t, t_us), 1, vector);
-    put_vector(vector, t->dim, out, w->cfg.width);
+    data_vector_fit(vector, t->dim, out, w->cfg.width);
 }
 
 static void read_target(const windows *w, int64_t i, float *target, float *weight)
