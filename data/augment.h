@@ -14,7 +14,7 @@
 #define DATA_AUGMENT_H
 
 #include "data/erase.h"
-#include "data/loader.h"
+#include "data/set.h"
 #include "data/randaugment.h"
 #include "data/resample.h"
 #include "data/warp.h"

@@ -14,7 +14,7 @@
 #ifndef DATA_CHUNKS_H
 #define DATA_CHUNKS_H
 
-#include "data/loader.h"
+#include "data/set.h"
 #include "data/tracks.h"
 
 typedef struct data_chunks_cfg {

@@ -4,7 +4,7 @@
 #ifndef DATA_ERASE_H
 #define DATA_ERASE_H
 
-#include "data/loader.h"
+#include "data/set.h"
 
 typedef enum data_erase_fill {
     DATA_ERASE_PIXELS, // N(0, 1) for every value: timm's "pixel"

@@ -9,7 +9,7 @@
 #ifndef DATA_MIX_H
 #define DATA_MIX_H
 
-#include "data/loader.h"
+#include "data/set.h"
 
 // Takes the sets, and closes them when it fails. MN_ECONFIG when their fields differ or a weight is not positive.
 MN_MUST_CHECK mn_err data_mix_open(data_set **out, data_set *const *sets, const double *weights, int n);

@@ -11,7 +11,7 @@
 #ifndef DATA_RANDAUGMENT_H
 #define DATA_RANDAUGMENT_H
 
-#include "data/loader.h"
+#include "data/set.h"
 #include "data/resample.h"
 
 enum { DATA_RAND_LAYERS = 8 }; // most that can be asked for

@@ -10,7 +10,7 @@
 #ifndef DATA_SELECT_H
 #define DATA_SELECT_H
 
-#include "data/loader.h"
+#include "data/set.h"
 #include "data/shard.h"
 #include "data/target.h"
 

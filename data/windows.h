@@ -11,11 +11,11 @@
 // Each vector is standardised by itself, (v - mean) / (deviation + 1e-6), and stretched to D channels by linear
 // interpolation where it has another width. Streams are joined by video name (exact, else without _left or _right) and
 // time: sound is interpolated at the frame's time; a frame without a face keeps the features of the nearest frame.
-// Threading: as data/loader.h.
+// Threading: as any data_set.
 #ifndef DATA_WINDOWS_H
 #define DATA_WINDOWS_H
 
-#include "data/loader.h"
+#include "data/set.h"
 
 enum { DATA_BOTH_STREAMS, DATA_IMAGE_ONLY, DATA_AUDIO_ONLY }; // "only": that stream at both inputs
 

@@ -3,6 +3,7 @@
 #include "recipes/bench.h"
 
 #include "data/frames.h"
+#include "data/loader.h"
 #include "data/verify.h"
 #include "nn/base/clock.h"
 #include "nn/base/mem.h"

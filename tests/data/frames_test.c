@@ -1,6 +1,7 @@
 #include "data/frames.h"
 
 #include "data/image.h"
+#include "data/loader.h"
 #include "nn/base/clock.h"
 #include "nn/base/mem.h"
 #include "shard_support.h"

@@ -1,4 +1,5 @@
 #include "data/chunks.h"
+#include "data/loader.h"
 #include "data/sound.h"
 #include "nn/base/mem.h"
 #include "shard_support.h"
