@@ -111,9 +111,11 @@ static mn_err train(mien_job *j, const train_arguments *a)
     cfg.compare_ctx = j->recipe;
     dist_task task = mien_dist_task(j, sets, eval);
     MN_TRY_OUT(err, dist_train(j->comm, &task, &cfg));
-    if (writes)
+    if (writes && eval)
         mn_info("trained; to score it: mien eval %s/%s/recipe.resolved.yaml --weights %s", j->common.runs_dir,
                 j->common.run, j->common.run);
+    else if (writes)
+        mn_info("trained: %s/%s", j->common.runs_dir, j->common.run);
 out:
     free((void *)(uintptr_t)cfg.weights); // ours
     data_set_close(eval);

@@ -42,6 +42,8 @@ export OMPI_MCA_rmaps_base_oversubscribe=1
 while read -r line; do
   case $line in *"weights import"*) download ;; esac
   eval "$line" >"$work/out" 2>&1 </dev/null || { wrong "$line"; break; }
+  case $line in *"train recipes/affwild2/expr"*) tells "to score it: mien eval ./runs/faces/recipe.resolved.yaml" ;; esac
 done <lines
+grep -q 'validation expr_f1 ' runs/faces/log.txt || wrong "a score has no name"
 [ -s submission/predictions.txt ] || wrong "no submission"
 done_with

@@ -204,7 +204,7 @@ changed() {
   on_c() { job "$1" simmim c 'data=[{set: c, split: train}]' data.stride=1 eval.split= train.batch=4 train.steps="$2" ${3:-}; }
   ends 0 import
   ends 0 on_c 1 1
-  tells "trained; to score it: mien eval $work/runs/c/recipe.resolved.yaml --weights c"
+  tells "trained: $work/runs/c"
   ends 0 on_c 1 1
   tells "its 1 steps are done already"
   before=$(digest "$work/runs/c/ckpt")
