@@ -148,8 +148,9 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-// One picture may have several rows, one for each face in it: all are kept, and counted.
-static void note_repeats(data__import *im, list *l)
+// One picture may have several rows, one for each face in it: all are kept, and counted; `before`: also those that an
+// earlier list has, which is to be known of a validation set.
+static void note_repeats(data__import *im, list *l, const list *before)
 {
     l->sorted = mn_calloc((size_t)l->n + 1, sizeof(*l->sorted));
     for (int64_t i = 0; i < l->n; i++)
@@ -157,6 +158,9 @@ static void note_repeats(data__import *im, list *l)
     qsort(l->sorted, (size_t)l->n, sizeof(*l->sorted), by_name);
     for (int64_t i = 1; i < l->n; i++)
         if (strcmp(l->sorted[i], l->sorted[i - 1]) == 0) data__import_note(im, DATA__NOTE_REPEATED, 1);
+    for (int64_t i = 0; before && before->n && i < l->n; i++)
+        if (bsearch(&l->sorted[i], before->sorted, (size_t)before->n, sizeof(char *), by_name))
+            data__import_note(im, DATA__NOTE_IN_TWO_LISTS, 1);
 }
 
 // Files of the picture folder that no row of either list names.
@@ -190,7 +194,7 @@ static mn_err read_list(affectnet_state *s, int which, const char *name, int64_t
     }
     free(path);
     MN_TRY(err);
-    note_repeats(s->im, l);
+    note_repeats(s->im, l, which ? &s->lists[0] : NULL);
     rows = s->im->tally->rows - rows;
     data__import_compare(s->im, which ? "rows of validation.csv" : "rows of training.csv", rows, published);
     return MN_OK;

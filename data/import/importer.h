@@ -54,6 +54,7 @@ typedef enum data__reason {
     X(NO_BOX, "rows without a usable face box")                                                                        \
     X(BOX_OVER, "face boxes that reach over the edge of the picture")                                                  \
     X(REPEATED, "rows that repeat a picture")                                                                          \
+    X(IN_TWO_LISTS, "rows of validation with a picture of training")                                                   \
     X(SAME_ROW, "rows that are there twice")                                                                           \
     X(IGNORED_LABELS, "label values marked invalid by the annotators")                                                 \
     X(NO_AFFECT, "pictures without a file of valence or arousal")                                                      \

@@ -344,6 +344,22 @@ Test(import, affectnet)
     support_remove(p.top);
 }
 
+Test(import, affectnet_pictures_in_both_lists_are_counted)
+{
+    place p = make_place();
+    char text[600];
+    make_affectnet(&p);
+    snprintf(text, sizeof(text), "%s%s", affectnet_head,
+             "7/f.jpg,3,4,5,30,1;2,4,0,0.5\r\n7/a.jpg,3,4,5,30,1;2,4,0,0\r\n");
+    put_text(p.src, "Manually_Annotated/Manually_Annotated_file_lists/validation.csv", text);
+    data_import_cfg cfg = config(&p, "affectnet");
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert_eq(count(&r, "notes", "rows of validation with a picture of training"), 1);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
 // An annotation of AffectNet 2021 as the text of one number.
 static void put_annotation(const place *p, const char *name, const char *text)
 {
