@@ -64,10 +64,11 @@ static mn_err idle(void *ctx)
     return err;
 }
 
-// What a call of a non-blocking communicator leaves behind: in progress, until it is done.
+// What a call of a non-blocking communicator leaves behind: in progress, until it is done. Some versions return success
+// from a call that still is: the communicator itself is asked.
 static mn_err settle(dist_nccl *n, const char *what, int result)
 {
-    int state = result;
+    int state = result == NN_NCCL_OK ? NN_NCCL_IN_PROGRESS : result;
     n->wait = (dist_wait){0};
     while (state == NN_NCCL_IN_PROGRESS) {
         result = n->call->async_error(n->nccl, &state);
