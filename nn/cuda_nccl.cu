@@ -11,14 +11,6 @@ extern "C" {
 #define MIEN_NCCL_DIR ""
 #endif
 
-static void *open_library(void)
-{
-    const char *named = getenv("MIEN_NCCL");
-    if (named && *named) return dlopen(named, RTLD_NOW | RTLD_LOCAL);
-    void *handle = dlopen("libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-    return handle || !*MIEN_NCCL_DIR ? handle : dlopen(MIEN_NCCL_DIR "/libnccl.so.2", RTLD_NOW | RTLD_LOCAL);
-}
-
 static mn_err find(void *handle, const char *name, void *to)
 {
     void *f = dlsym(handle, name);
@@ -44,18 +36,32 @@ static mn_err find_all(void *handle, nn_nccl *t)
     return find(handle, "ncclGetErrorString", &t->error_string);
 }
 
+static mn_err open_library(const char *path, nn_nccl *t)
+{
+    void *handle = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!handle)
+        return mn_fail(MN_EDEVICE, "several ranks on GPUs need NCCL: %s; install it, or name the file in MIEN_NCCL",
+                       dlerror());
+    mn_err err = find_all(handle, t);
+    if (err != MN_OK) (void)dlclose(handle);
+    return err;
+}
+
+// The system's, unless it is missing or too old.
+static mn_err open_any(nn_nccl *t)
+{
+    const char *named = getenv("MIEN_NCCL");
+    if (named && *named) return open_library(named, t);
+    mn_err err = open_library("libnccl.so.2", t);
+    return err == MN_OK || !*MIEN_NCCL_DIR ? err : open_library(MIEN_NCCL_DIR "/libnccl.so.2", t);
+}
+
 mn_err nn_cuda_nccl(const nn_nccl **out)
 {
     static nn_nccl table;
     static int opened;
-    if (!opened) {
-        void *handle = open_library();
-        if (!handle)
-            return mn_fail(MN_EDEVICE, "several ranks on GPUs need NCCL: %s; install it, or name the file in MIEN_NCCL",
-                           dlerror());
-        MN_TRY(find_all(handle, &table));
-        opened = 1;
-    }
+    if (!opened) MN_TRY(open_any(&table));
+    opened = 1;
     *out = &table;
     return MN_OK;
 }
