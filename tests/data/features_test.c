@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <hdf5.h>
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -137,6 +138,65 @@ Test(features, a_killed_writer_goes_on)
     other.weights_digest = "1234";
     cr_assert(data_feature_writer_open(&w, dir, 0, &other) == MN_ECREATE);
     cr_assert(data_features_finish(dir, &other) == MN_ECREATE);
+    support_remove(dir);
+}
+
+// Ranks that go on look at all journals while the one that a journal belongs to cuts off its torn end.
+typedef struct rank {
+    const char *dir;
+    int part, delay;
+    pthread_barrier_t *both; // have opened: as the ranks do it
+    mn_err err;
+    char message[400];
+} rank;
+
+static void *go_on(void *p)
+{
+    rank *r = p;
+    data_feature_writer *w;
+    for (volatile int i = 0; i < r->delay; i++)
+        continue;
+    r->err = data_feature_writer_open(&w, r->dir, r->part, &source);
+    if (r->err == MN_OK && !data_feature_writer_has(w, "a")) r->err = MN_EINTERNAL;
+    snprintf(r->message, sizeof r->message, "%s", r->err == MN_OK ? "" : mn_errmsg());
+    (void)pthread_barrier_wait(r->both);
+    if (r->err == MN_OK) r->err = data_feature_writer_close(w);
+    return NULL;
+}
+
+Test(features, ranks_go_on_together, .timeout = 60)
+{
+    enum { ROUNDS = 300, FRAMES = 4096 };
+    char *dir = support_folder(), path[600];
+    static float x[FRAMES * DIM];
+    static int64_t t[FRAMES];
+    data_track track = make_track("a", FRAMES, x, t);
+    data_feature_writer *w;
+    size_t size;
+    must(data_feature_writer_open(&w, dir, 0, &source));
+    must(data_feature_writer_add(w, &track));
+    track.video = "b";
+    must(data_feature_writer_add(w, &track));
+    snprintf(path, sizeof path, "%s/part-00000.journal", dir);
+    unsigned char *bytes = support_read(path, &size);
+    must(data_feature_writer_close(w));
+    for (int round = 0; round < ROUNDS; round++) {
+        pthread_barrier_t both;
+        rank r[2] = {{.dir = dir, .both = &both}, {.dir = dir, .part = 1, .delay = round * 100, .both = &both}};
+        pthread_t thread;
+        cr_assert_eq(pthread_barrier_init(&both, NULL, 2), 0);
+        snprintf(path, sizeof path, "%s/part-00000.h5", dir);
+        cr_assert(unlink(path) == 0);
+        snprintf(path, sizeof path, "%s/part-00000.journal", dir);
+        support_write(path, bytes, size - 5);
+        cr_assert_eq(pthread_create(&thread, NULL, go_on, &r[1]), 0);
+        go_on(&r[0]);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+        cr_assert_eq(pthread_barrier_destroy(&both), 0);
+        for (int k = 0; k < 2; k++)
+            cr_assert(r[k].err == MN_OK, "round %d, rank %d: %s", round, k, r[k].message);
+    }
+    free(bytes);
     support_remove(dir);
 }
 
