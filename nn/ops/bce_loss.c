@@ -38,8 +38,7 @@ static void grad_row(const nn_call *c, int64_t r, double scale, const float *row
 
 static mn_err sums_forward(const nn_call *c)
 {
-    nn__loss_sums(c, mn_rows(c->node->in[0]->shape), mn_last(c->node->in[0]->shape), sum_rows);
-    return MN_OK;
+    return nn__loss_sums(c, sum_rows);
 }
 
 static mn_err loss_forward(const nn_call *c)
@@ -51,15 +50,7 @@ static mn_err loss_forward(const nn_call *c)
 
 static mn_err loss_backward(const nn_call *c)
 {
-    if (nn__no_gradient(c)) return MN_OK;
-    nn__loss_grad(c, mn_rows(c->node->in[0]->shape), mn_last(c->node->in[0]->shape), grad_row);
-    return MN_OK;
-}
-
-static mn_err prepare(nn_node *n)
-{
-    n->work_bytes = nn__loss_bytes(n, mn_rows(n->in[0]->shape), mn_last(n->in[0]->shape));
-    return MN_OK;
+    return nn__loss_grad(c, grad_row);
 }
 
 static mn_err check(const nn_node *n)
@@ -89,7 +80,7 @@ const nn_op nn_op_bce_sums = {
     .name = "bce_sums",
     .no_grad_in = ~0u,
     .shape = sums_shape,
-    .cpu = {.fwd = sums_forward, .prepare = prepare},
+    .cpu = {.fwd = sums_forward, .prepare = nn__loss_prepare},
 };
 
 const nn_op nn_op_bce_loss = {
@@ -97,7 +88,7 @@ const nn_op nn_op_bce_loss = {
     .bwd_reads_in = ~0u,
     .no_grad_in = ~1u,
     .shape = loss_shape,
-    .cpu = {.fwd = loss_forward, .bwd = loss_backward, .prepare = prepare},
+    .cpu = {.fwd = loss_forward, .bwd = loss_backward, .prepare = nn__loss_prepare},
 };
 
 nn_tensor *nn_bce_loss(nn_graph *g, nn_tensor *z, nn_tensor *target, nn_tensor *weight)

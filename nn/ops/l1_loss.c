@@ -108,8 +108,7 @@ static void grad_row(const nn_call *c, int64_t r, double scale, const float *pre
 
 static mn_err sums_forward(const nn_call *c)
 {
-    nn__loss_sums(c, mn_rows(c->node->in[PRED]->shape), mn_last(c->node->in[PRED]->shape), sum_rows);
-    return MN_OK;
+    return nn__loss_sums(c, sum_rows);
 }
 
 static mn_err loss_forward(const nn_call *c)
@@ -121,15 +120,7 @@ static mn_err loss_forward(const nn_call *c)
 
 static mn_err loss_backward(const nn_call *c)
 {
-    if (nn__no_gradient(c)) return MN_OK;
-    nn__loss_grad(c, mn_rows(c->node->in[PRED]->shape), mn_last(c->node->in[PRED]->shape), grad_row);
-    return MN_OK;
-}
-
-static mn_err prepare(nn_node *n)
-{
-    n->work_bytes = nn__loss_bytes(n, mn_rows(n->in[PRED]->shape), mn_last(n->in[PRED]->shape));
-    return MN_OK;
+    return nn__loss_grad(c, grad_row);
 }
 
 static mn_err check(const nn_node *n)
@@ -173,7 +164,7 @@ const nn_op nn_op_l1_sums = {
     .attr_bytes = sizeof(l1_attr),
     .no_grad_in = ~0u,
     .shape = sums_shape,
-    .cpu = {.fwd = sums_forward, .prepare = prepare},
+    .cpu = {.fwd = sums_forward, .prepare = nn__loss_prepare},
 };
 
 const nn_op nn_op_l1_loss = {
@@ -182,7 +173,7 @@ const nn_op nn_op_l1_loss = {
     .bwd_reads_in = ~0u,
     .no_grad_in = ~1u,
     .shape = loss_shape,
-    .cpu = {.fwd = loss_forward, .bwd = loss_backward, .prepare = prepare},
+    .cpu = {.fwd = loss_forward, .bwd = loss_backward, .prepare = nn__loss_prepare},
 };
 
 nn_tensor *nn_l1_loss(nn_graph *g, nn_tensor *pred, nn_tensor *image, nn_tensor *mask, nn_tensor *weight, int64_t cell,

@@ -15,33 +15,40 @@ static int64_t count_sums(const nn_node *n)
     return n->out_dtype[0] == MN_F64 ? mn_count(n->out_shape[0]) : 0;
 }
 
-size_t nn__loss_bytes(const nn_node *n, int64_t rows, int64_t row_floats)
+mn_err nn__loss_prepare(nn_node *n)
 {
-    return (size_t)(nn__blocks(rows) * block_doubles(count_sums(n), row_floats)) * sizeof(double);
+    mn_shape x = n->in[0]->shape;
+    n->work_bytes = (size_t)(nn__blocks(mn_rows(x)) * block_doubles(count_sums(n), mn_last(x))) * sizeof(double);
+    return MN_OK;
 }
 
-void nn__loss_sums(const nn_call *c, int64_t rows, int64_t row_floats, nn__sum_rows *leaf)
+mn_err nn__loss_sums(const nn_call *c, nn__sum_rows *leaf)
 {
-    int64_t blocks = nn__blocks(rows), n = count_sums(c->node), stride = block_doubles(n, row_floats);
+    mn_shape x = c->node->in[0]->shape;
+    int64_t rows = mn_rows(x), n = count_sums(c->node), stride = block_doubles(n, mn_last(x));
+    int64_t blocks = nn__blocks(rows);
     double *work = c->work;
 
-#pragma omp parallel for schedule(static) if (rows * row_floats > NN__SERIAL / 8)
+#pragma omp parallel for schedule(static) if (mn_count(x) > NN__SERIAL / 8)
     for (int64_t b = 0; b < blocks; b++) {
         double *sums = work + b * stride;
         memset(sums, 0, (size_t)n * sizeof *sums);
         leaf(c, nn__block_start(rows, b), nn__block_start(rows, b + 1), sums, (float *)(sums + n));
     }
     nn__add_blocks_f64(c->out[0], work, blocks, stride, n);
+    return MN_OK;
 }
 
-void nn__loss_grad(const nn_call *c, int64_t rows, int64_t row_floats, nn__grad_row *leaf)
+mn_err nn__loss_grad(const nn_call *c, nn__grad_row *leaf)
 {
-    int64_t blocks = nn__blocks(rows), n = row_floats;
+    if (nn__no_gradient(c)) return MN_OK;
+    mn_shape x_shape = c->node->in[0]->shape;
+    int64_t rows = mn_rows(x_shape), n = mn_last(x_shape), blocks = nn__blocks(rows);
     mn_dtype t = c->node->in[0]->dtype;
     double scale = *(const double *)c->dout[0];
     int acc = nn__acc(c, 0);
 
-#pragma omp parallel for schedule(static) if (rows * row_floats > NN__SERIAL / 8)
+#pragma omp parallel for schedule(static) if (rows * n > NN__SERIAL / 8)
     for (int64_t b = 0; b < blocks; b++) {
         float *tmp = (float *)c->work + b * 2 * n;
         for (int64_t r = nn__block_start(rows, b); r < nn__block_start(rows, b + 1); r++) {
@@ -51,6 +58,7 @@ void nn__loss_grad(const nn_call *c, int64_t rows, int64_t row_floats, nn__grad_
             nn__row_put(c->din[0], t, r * n, dx, n, acc);
         }
     }
+    return MN_OK;
 }
 
 float nn__loss_weight(const nn_call *c, int64_t row, int64_t k)

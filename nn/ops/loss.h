@@ -7,16 +7,16 @@
 
 #include "nn/ops/rows.h"
 
-// The local sums of rows [first, end) are added to sums; tmp holds at least one row of floats.
+// Rows are those of input 0 here. The local sums of rows [first, end) are added to sums; tmp holds at least one row.
 typedef void nn__sum_rows(const nn_call *c, int64_t first, int64_t end, double *sums, float *tmp);
-// Runs it over fixed blocks of rows and adds the blocks in order into out[0].
-void nn__loss_sums(const nn_call *c, int64_t rows, int64_t row_floats, nn__sum_rows *leaf);
+// Forward of `*_sums`: runs it over fixed blocks of rows and adds the blocks in order into out[0].
+MN_MUST_CHECK mn_err nn__loss_sums(const nn_call *c, nn__sum_rows *leaf);
 // The gradient of one row, times scale, is written to dx.
 typedef void nn__grad_row(const nn_call *c, int64_t row, double scale, const float *x, float *dx);
-// din[0] (+)= the gradient of every row, with scale = dout[0].
-void nn__loss_grad(const nn_call *c, int64_t rows, int64_t row_floats, nn__grad_row *leaf);
-// Workspace for either.
-size_t nn__loss_bytes(const nn_node *n, int64_t rows, int64_t row_floats);
+// Backward of `*_loss`: din[0] (+)= the gradient of every row, with scale = dout[0].
+MN_MUST_CHECK mn_err nn__loss_grad(const nn_call *c, nn__grad_row *leaf);
+// Prepares both: workspace.
+MN_MUST_CHECK mn_err nn__loss_prepare(nn_node *n);
 
 // Weight of element (row, k) when the weights are given per row, per element, or not at all (1).
 float nn__loss_weight(const nn_call *c, int64_t row, int64_t k);
