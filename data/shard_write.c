@@ -3,6 +3,7 @@
 // file system can) to where HDF5 has put the payload. The index is kept in memory until then.
 #include "data/counts.h"
 #include "data/file.h"
+#include "data/label.h"
 #include "data/shard.h"
 #include "data/shard_columns.h"
 #include "data/shard_h5.h"
@@ -299,6 +300,16 @@ static mn_err push_video_strings(data_writer *w)
     return MN_OK;
 }
 
+// What the values of a column mean: the names in their order, with a comma between two.
+static mn_err put_names(const data_writer *w, hid_t file, const char *key, const char *const *names, int n)
+{
+    char text[256] = "";
+    size_t at = 0;
+    for (int i = 0; i < n; i++)
+        at += (size_t)snprintf(text + at, sizeof(text) - at, "%s%s", i ? "," : "", names[i]);
+    return data__h5_put_text(file, w->temporary, key, text);
+}
+
 static mn_err put_attributes(data_writer *w, hid_t file)
 {
     const data_writer_cfg *c = &w->cfg;
@@ -321,6 +332,8 @@ static mn_err put_attributes(data_writer *w, hid_t file)
                              {"index_xxh3", index}};
     for (size_t i = 0; i < sizeof(text) / sizeof(text[0]); i++)
         MN_TRY(data__h5_put_text(file, w->temporary, text[i][0], text[i][1]));
+    if (c->has_expr) MN_TRY(put_names(w, file, "expressions", data_expression, DATA_EXPRESSIONS));
+    if (c->has_au) MN_TRY(put_names(w, file, "action_units", data_au, DATA_AUS));
     MN_TRY(data__h5_put_int(file, w->temporary, "format_version", DATA__FORMAT_VERSION));
     MN_TRY(data__h5_put_int(file, w->temporary, "shard_index", c->index));
     MN_TRY(data__h5_put_int(file, w->temporary, "shard_count", c->count));

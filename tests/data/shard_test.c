@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 #include <dirent.h>
+#include <hdf5.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,6 +59,42 @@ Test(shard, what_is_written_is_read)
     cr_assert(v->first_record == 56 && v->n_records == 4 && v->split[0] == 3 && v->split[1] == 1 && v->subject == 1);
     cr_assert(v->fps_num == 30000 && v->fps_den == 1001 && v->labels[1] == 8 && v->audio_offset_us == -5);
     data_shard_close(s);
+    support_remove(dir);
+}
+
+static void check_attribute(const char *path, const char *name, const char *want)
+{
+    char have[300] = "";
+    hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT);
+    cr_assert(file >= 0 && (H5Aexists(file, name) > 0) == (want != NULL), "%s", name);
+    if (want) {
+        hid_t a = H5Aopen(file, name, H5P_DEFAULT), type = H5Aget_type(a);
+        cr_assert(H5Tget_size(type) <= sizeof(have) && H5Aread(a, type, have) >= 0);
+        cr_assert_str_eq(have, want);
+        H5Tclose(type);
+        H5Aclose(a);
+    }
+    H5Fclose(file);
+}
+
+Test(shard, names_of_classes_are_in_the_file)
+{
+    char *dir = support_folder(), path[600];
+    data_writer_cfg cfg = {
+        .dir = dir, .dataset = "plain", .split = "train", .stream = "image", .importer = "test", .count = 1};
+    for (int labelled = 0; labelled < 2; labelled++) {
+        data_writer *w;
+        cfg.has_expr = cfg.has_au = labelled;
+        cfg.dataset = labelled ? "labelled" : "plain";
+        must(data_writer_open(&w, &cfg));
+        must(data_writer_add(w, &(data_record){.name = "a.png", .expr = -1}));
+        must(data_writer_close(w));
+        snprintf(path, sizeof(path), "%s/%s-train-00000-of-00001.h5", dir, cfg.dataset);
+        check_attribute(path, "expressions",
+                        labelled ? "Neutral,Anger,Disgust,Fear,Happiness,Sadness,Surprise,Other" : NULL);
+        check_attribute(path, "action_units",
+                        labelled ? "AU1,AU2,AU4,AU6,AU7,AU10,AU12,AU15,AU23,AU24,AU25,AU26" : NULL);
+    }
     support_remove(dir);
 }
 
