@@ -3,7 +3,6 @@
 #include "dist/signal.h"
 #include "dist/watchdog.h"
 #include "nn/base/mem.h"
-#include "recipes/recipe.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -51,11 +50,11 @@ static void print_table(const mn_option *o)
 {
     for (; o->key; o++) {
         char *type = mn_option_type_text(o);
-        printf("  %-24s %s%s%s%s\n  %-24s   %s%s\n", o->key, type, o->preset ? ", default " : ", required",
+        printf("  %-24s %s%s%s\n  %-24s   %s%s\n", o->key, type, o->preset ? ", default " : ", required",
                o->preset && !*o->preset ? "empty"
                : o->preset              ? o->preset
                                         : "",
-               "", "", o->help, o->flags & MN_FREE ? "" : " [fixed on resume]");
+               "", o->help, o->flags & MN_FREE ? "" : " [fixed on resume]");
         free(type);
     }
 }
@@ -91,4 +90,17 @@ mn_err mien_leave(dist_comm *comm, mn_err err)
     if (err != MN_OK && err != MN_EINTERRUPTED && dist_world(comm) > 1 && *mn_errmsg()) dist_abort(comm, err);
     dist_close(comm);
     return err;
+}
+
+mn_err mien_with_job(const mien_arguments *a, mien_job_action *run)
+{
+    dist_comm *comm;
+    mien_job *j;
+    MN_TRY(mien_enter(&comm));
+    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a->path, a->overrides, a->n_overrides));
+    if (err == MN_OK) {
+        err = run(j, a);
+        mien_job_close(j);
+    }
+    return mien_leave(comm, err);
 }

@@ -4,6 +4,7 @@
 #define RECIPES_ARGUMENTS_H
 
 #include "dist/comm.h"
+#include "recipes/recipe.h"
 #include "recipes/usage.h"
 
 enum { MIEN_MAX_OVERRIDES = 256 };
@@ -22,6 +23,9 @@ MN_MUST_CHECK mn_err mien_arguments_read(const struct argp *parser, int argc, ch
 error_t mien_arguments_parse(int key, char *arg, struct argp_state *state);
 // The keys of a recipe, with type, default and meaning, to stdout.
 MN_MUST_CHECK mn_err mien_print_keys(const char *task);
+// Runs a verb for the job of a recipe, on all ranks: `run` gets the verb's arguments, of which a is the first member.
+typedef mn_err mien_job_action(mien_job *j, const void *arguments);
+mn_err mien_with_job(const mien_arguments *a, mien_job_action *run);
 // Begins a verb that uses ranks: dist_open, and from now on signals ask to stop (dist/proceed.h) and a watchdog ends the
 // job when nothing moves.
 MN_MUST_CHECK mn_err mien_enter(dist_comm **comm);

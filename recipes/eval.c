@@ -123,8 +123,10 @@ static void print_score(const eval_arguments *a, const mien_inference *m, const 
     free(text);
 }
 
-static mn_err eval(mien_job *j, const eval_arguments *a)
+static mn_err eval(mien_job *j, const void *arguments)
 {
+    const eval_arguments *a = arguments;
+    if (!j->task->score_begin) return mn_fail(MN_EUSAGE, "task %s has no score", j->task->name);
     const mien_common *c = &j->common;
     data_set *set = NULL;
     mien_inference *m = NULL;
@@ -157,16 +159,8 @@ out:
 mn_err mien_eval(int argc, char **argv)
 {
     eval_arguments a = {0};
-    dist_comm *comm;
-    mien_job *j;
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
     if (!a.weights) return mn_fail(MN_EUSAGE, "--weights is missing; see mien eval --help");
-    MN_TRY(mien_enter(&comm));
-    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
-    if (err == MN_OK) {
-        err = j->task->score_begin ? eval(j, &a) : mn_fail(MN_EUSAGE, "task %s has no score", j->task->name);
-        mien_job_close(j);
-    }
-    return mien_leave(comm, err);
+    return mien_with_job(&a.recipe, eval);
 }

@@ -246,8 +246,12 @@ static mn_err find_source(mien_job *j, const extract_arguments *a, const char *m
     return MN_OK;
 }
 
-static mn_err extract(mien_job *j, const extract_arguments *a)
+static mn_err extract(mien_job *j, const void *arguments)
 {
+    const extract_arguments *a = arguments;
+    if (!j->task->features)
+        return mn_fail(MN_ECONFIG, "%s: task %s has no features to extract; task finetune has", a->recipe.path,
+                       j->task->name);
     mien_weights_file file;
     char model[256];
     extraction *e = mn_calloc(1, sizeof *e);
@@ -282,18 +286,8 @@ static mn_err check_arguments(const extract_arguments *a)
 mn_err mien_extract(int argc, char **argv)
 {
     extract_arguments a = {.split = "all"};
-    dist_comm *comm;
-    mien_job *j;
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
     MN_TRY(check_arguments(&a));
-    MN_TRY(mien_enter(&comm));
-    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
-    if (err == MN_OK) {
-        err = j->task->features ? extract(j, &a)
-                                : mn_fail(MN_ECONFIG, "%s: task %s has no features to extract; task finetune has",
-                                          a.recipe.path, j->task->name);
-        mien_job_close(j);
-    }
-    return mien_leave(comm, err);
+    return mien_with_job(&a.recipe, extract);
 }

@@ -274,8 +274,12 @@ static mn_err collect(prediction *p)
     return err;
 }
 
-static mn_err predict(mien_job *j, const predict_arguments *a)
+static mn_err predict(mien_job *j, const void *arguments)
 {
+    const predict_arguments *a = arguments;
+    if (!j->task->frames)
+        return mn_fail(MN_ECONFIG, "%s: task %s predicts nothing for frames; finetune and cca do", a->recipe.path,
+                       j->task->name);
     prediction *p = mn_calloc(1, sizeof *p);
     int rank = dist_rank(j->comm);
     mn_err err;
@@ -312,18 +316,8 @@ static mn_err check_arguments(const predict_arguments *a)
 mn_err mien_predict(int argc, char **argv)
 {
     predict_arguments a = {.split = "test"};
-    dist_comm *comm;
-    mien_job *j;
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
     MN_TRY(check_arguments(&a));
-    MN_TRY(mien_enter(&comm));
-    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
-    if (err == MN_OK) {
-        err = j->task->frames ? predict(j, &a)
-                              : mn_fail(MN_ECONFIG, "%s: task %s predicts nothing for frames; finetune and cca do",
-                                        a.recipe.path, j->task->name);
-        mien_job_close(j);
-    }
-    return mien_leave(comm, err);
+    return mien_with_job(&a.recipe, predict);
 }

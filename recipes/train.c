@@ -86,8 +86,9 @@ static mn_err compare_recipe(void *recipe, const char *saved_path)
     return mn_recipe_resume(recipe, saved_path);
 }
 
-static mn_err train(mien_job *j, const train_arguments *a)
+static mn_err train(mien_job *j, const void *arguments)
 {
+    const train_arguments *a = arguments;
     data_set *sets = NULL, *eval = NULL;
     dist_train_cfg cfg = {0};
     mn_err err;
@@ -127,15 +128,7 @@ out:
 mn_err mien_train(int argc, char **argv)
 {
     train_arguments a = {.resume = "auto"};
-    dist_comm *comm;
-    mien_job *j;
     MN_TRY(mien_arguments_read(&parser, argc, argv, &a.recipe));
     if (a.recipe.help_keys) return mien_print_keys(a.recipe.help_task);
-    MN_TRY(mien_enter(&comm));
-    mn_err err = dist_agree(comm, mien_job_open(&j, comm, a.recipe.path, a.recipe.overrides, a.recipe.n_overrides));
-    if (err == MN_OK) {
-        err = train(j, &a);
-        mien_job_close(j);
-    }
-    return mien_leave(comm, err);
+    return mien_with_job(&a.recipe, train);
 }
