@@ -70,10 +70,20 @@ int nn_cuda_module_present(void)
     return present;
 }
 
+// Without a driver the module is of no use, and it brings 200 MiB of tables with cuBLASLt and takes half a second: a job
+// on CPUs would pay that in every rank. A module that was named may need no driver.
+static int has_driver(void)
+{
+    const char *named = getenv("MIEN_CUDA_MODULE");
+    if ((named && *named) || access("/dev/nvidiactl", F_OK) == 0) return 1;
+    return dlopen("libcuda.so.1", RTLD_LAZY | RTLD_LOCAL) != NULL; // stays for the module, which opens it too
+}
+
 mn_err nn_device_cuda_open(const nn_device **out, int local_rank)
 {
     const nn_cuda_api *api;
     int devices;
+    if (nn_cuda_module_present() && !has_driver()) return mn_fail(MN_EDEVICE, "this host has no NVIDIA driver");
     MN_TRY(nn_cuda_module_open(&api));
     MN_TRY(api->count(&devices));
     return api->open(out, devices == 1 ? 0 : local_rank, ops);
