@@ -462,15 +462,17 @@ static int read_cut(const char *dir, const char *path, int other, char *said, si
         float row[DIM];
         dup2(ends[1], STDERR_FILENO);
         if (data_features_open(&f, dir) != MN_OK || data_features_track(f, 0, &t) != MN_OK || truncate(path, 0) != 0)
-            _exit(1);
+            _exit(3);
         if (other) raise(SIGBUS); // of nothing that is mapped
         data_track_rows(&t, 0, 1, row);
         _exit(2);
     }
     cr_assert(child > 0);
     close(ends[1]);
-    ssize_t n = read(ends[0], said, size - 1);
-    said[n > 0 ? n : 0] = 0;
+    size_t have = 0;
+    for (ssize_t n = 1; n > 0 && have<size - 1; have += n> 0 ? (size_t)n : 0)
+        n = read(ends[0], said + have, size - 1 - have);
+    said[have] = 0;
     close(ends[0]);
     cr_assert_eq(waitpid(child, &status, 0), child);
     return status;
@@ -489,8 +491,10 @@ Test(features, a_map_that_cannot_be_read_is_named)
         snprintf(path, sizeof path, "%s/part-00000.h5", dir);
         int status = read_cut(dir, path, other, said, sizeof said);
         snprintf(want, sizeof want, "mien: %s: cannot read at byte ", path);
-        if (other)
-            cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS, "%d %s", status, said);
+        if (other) // of a sanitizer's handler, if there is one
+            cr_assert((WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : WEXITSTATUS(status) == 1) &&
+                          strncmp(said, "mien: ", 6) != 0,
+                      "%d %s", status, said);
         else
             cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 74 && strncmp(said, want, strlen(want)) == 0 &&
                           strtoll(said + strlen(want), NULL, 10) > 0,
