@@ -86,26 +86,52 @@ __device__ static inline void adamw_element(const adamw_factors &f, float g, flo
     *w = *w * f.keep_w - f.step_w * *m / (sqrtf(*v) * f.root + f.eps);
 }
 
-template <int V> __device__ static inline void adamw_elements(const nn_adamw &a, const adamw_factors &f, int64_t at)
+// Four work weights, 8 bytes at once.
+__device__ static inline void put_narrow(nn_bf16 *y, const float *f)
 {
-    float g[V], w[V], m[V], v[V];
+    struct alignas(8) {
+        __nv_bfloat162 v[2];
+    } p = {{__floats2bfloat162_rn(f[0], f[1]), __floats2bfloat162_rn(f[2], f[3])}};
+    *(uint2 *)y = *(const uint2 *)&p;
+}
+__device__ static inline void put_narrow(nn_bf16 *y, float f)
+{
+    *y = (nn_bf16)f;
+}
 
-    nn_cuda_read<V>(g, a.grad + at);
-    nn_cuda_read<V>(w, a.master + at);
-    nn_cuda_read<V>(m, a.m + at);
-    nn_cuda_read<V>(v, a.v + at);
+// V elements from `at` on, and as many for each further part, `apart` from one to the next. All parts are read before any
+// is written, so that more is on its way.
+template <int V, int PARTS>
+__device__ static inline void adamw_elements(const nn_adamw &a, const adamw_factors &f, int64_t at, int apart)
+{
+    float g[PARTS][V], w[PARTS][V], m[PARTS][V], v[PARTS][V];
+
     NN_UNROLL
-    for (int k = 0; k < V; k++)
-        adamw_element(f, g[k], &w[k], &m[k], &v[k]);
-    nn_cuda_write<V>(a.master + at, w, 0);
-    nn_cuda_write<V>(a.m + at, m, 0);
-    nn_cuda_write<V>(a.v + at, v, 0);
-    if (a.work != (void *)a.master) nn_cuda_write<V>((nn_bf16 *)a.work + at, w, 0);
+    for (int p = 0; p < PARTS; p++) {
+        nn_cuda_read<V>(g[p], a.grad + at + p * apart);
+        nn_cuda_read<V>(w[p], a.master + at + p * apart);
+        nn_cuda_read<V>(m[p], a.m + at + p * apart);
+        nn_cuda_read<V>(v[p], a.v + at + p * apart);
+    }
+    NN_UNROLL
+    for (int p = 0; p < PARTS; p++) {
+        NN_UNROLL
+        for (int k = 0; k < V; k++)
+            adamw_element(f, g[p][k], &w[p][k], &m[p][k], &v[p][k]);
+        nn_cuda_write<V>(a.master + at + p * apart, w[p], 0);
+        nn_cuda_write<V>(a.m + at + p * apart, m[p], 0);
+        nn_cuda_write<V>(a.v + at + p * apart, v[p], 0);
+        if (a.work == (void *)a.master) continue;
+        if constexpr (V == 4)
+            put_narrow((nn_bf16 *)a.work + at + p * apart, w[p]);
+        else
+            put_narrow((nn_bf16 *)a.work + at + p * apart, w[p][0]);
+    }
 }
 
 __global__ __launch_bounds__(NN_CUDA_THREADS) static void adamw_update(nn_adamw a)
 {
-    constexpr int V = nn_cuda_vec<nn_bf16>::N;
+    constexpr int V = nn_cuda_vec<float>::N, ROUND = V * NN_CUDA_THREADS;
     nn_adamw_chunk c = a.chunk[blockIdx.x];
     adamw_step s = *step_of(a);
     double lr = a.args->lr * c.lr_scale;
@@ -113,14 +139,13 @@ __global__ __launch_bounds__(NN_CUDA_THREADS) static void adamw_update(nn_adamw 
     if (s.update == 0) return;
     adamw_factors f = {(float)s.grad, (float)(1 - a.beta1), (float)(1 - a.beta2),      (float)a.beta2,
                        (float)s.root, (float)a.eps,         (float)(1 - lr * c.decay), (float)(lr / s.first)};
-    for (int64_t i = V * threadIdx.x; i < c.count; i += V * NN_CUDA_THREADS) {
-        if (i + V <= c.count) {
-            adamw_elements<V>(a, f, c.offset + i);
-        } else {
-            for (int64_t k = i; k < c.count; k++)
-                adamw_elements<1>(a, f, c.offset + k);
-        }
-    }
+    int64_t i = V * (int64_t)threadIdx.x;
+    for (; i + ROUND + V <= c.count; i += 2 * ROUND)
+        adamw_elements<V, 2>(a, f, c.offset + i, ROUND);
+    for (; i + V <= c.count; i += ROUND)
+        adamw_elements<V, 1>(a, f, c.offset + i, 0);
+    for (; i < c.count; i++)
+        adamw_elements<1, 1>(a, f, c.offset + i, 0);
 }
 
 mn_err nn_cuda_adamw(const nn_adamw *a, void *stream)
