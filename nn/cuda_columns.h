@@ -82,14 +82,25 @@ template <class P>
 __device__ static inline double nn_cuda_add_parts(const P *part, int64_t blocks, int64_t stride, int64_t i)
 {
     __shared__ double all[NN_CUDA_FINISH][NN_CUDA_FINISH + 1];
+    // Loads on their way: there are few blocks, so time is what a load takes.
+    constexpr int TOGETHER = 32 / sizeof(P);
     double sum = 0;
 
-    for (int64_t b = threadIdx.y; b < blocks && i >= 0; b += NN_CUDA_FINISH)
-        sum += (double)part[b * stride + i];
+    for (int64_t b = threadIdx.y; b < blocks && i >= 0; b += TOGETHER * NN_CUDA_FINISH) {
+        P v[TOGETHER];
+        NN_UNROLL
+        for (int k = 0; k < TOGETHER; k++)
+            v[k] = b + k * NN_CUDA_FINISH < blocks ? part[(b + k * NN_CUDA_FINISH) * stride + i] : (P)0;
+        NN_UNROLL
+        for (int k = 0; k < TOGETHER; k++)
+            sum += (double)v[k];
+    }
     __syncthreads();
     all[threadIdx.y][threadIdx.x] = sum;
     __syncthreads();
-    for (int y = 1; y < NN_CUDA_FINISH && threadIdx.y == 0; y++)
+    if (threadIdx.y != 0) return sum;
+    NN_UNROLL
+    for (int y = 1; y < NN_CUDA_FINISH; y++)
         sum += all[y][threadIdx.x];
     return sum;
 }
@@ -101,8 +112,8 @@ template <class Y> struct nn_cuda_outs {
 };
 
 template <class P, class Y>
-__global__ static void nn_cuda_finish_kernel(nn_cuda_outs<Y> out, const P *part, int64_t blocks, int64_t stride,
-                                             int64_t n)
+__global__ __launch_bounds__(NN_CUDA_FINISH *NN_CUDA_FINISH) static void nn_cuda_finish_kernel(
+    nn_cuda_outs<Y> out, const P *part, int64_t blocks, int64_t stride, int64_t n)
 {
     int64_t i = (int64_t)blockIdx.x * NN_CUDA_FINISH + threadIdx.x;
     Y *y = blockIdx.y ? out.y[1] : out.y[0];

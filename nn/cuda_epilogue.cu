@@ -3,17 +3,17 @@
 #include "nn/cuda_wide.h"
 #include "nn/ops/float_math.h"
 
-enum { WARPS = NN_CUDA_THREADS / 32, MOST_RANGES = 128, LEAST_ROWS = 2 * WARPS };
+enum { WARPS = NN_CUDA_THREADS / 32, RESIDENT = 6, LEAST_ROWS = 2 * WARPS };
 
 // --- column sums -------------------------------------------------------------------------------------------------------
-// Ranges of rows: enough for a few thousand warps over the device, at least two rows for each warp of a block. A function
-// of the shape alone, so that sums are the same on any device.
+// Ranges of rows: as many blocks as are there at once on 132 multiprocessors, so that none is left for a second turn; at
+// least two rows for each warp of a block. A function of the shape alone, so that sums are the same on any device.
 static int64_t ranges_of(int64_t rows, int64_t columns)
 {
-    int64_t wide = (columns + 255) / 256, wanted = (1024 + wide - 1) / wide,
+    int64_t wide = (columns + 255) / 256, wanted = nn_cuda_grid(RESIDENT * 132) / wide,
             most = (rows + LEAST_ROWS - 1) / LEAST_ROWS;
 
-    if (wanted > MOST_RANGES) wanted = MOST_RANGES;
+    if (wanted < 1) wanted = 1;
     return most < wanted ? most : wanted;
 }
 
@@ -25,7 +25,7 @@ size_t nn_cuda_columns_work(int64_t rows, int64_t columns)
 // A block takes 32 V columns of one range of rows, a warp every eighth row of it, V columns a lane. GELU: x is dy, and
 // dz = dy gelu'(z) is summed and stored; a row of (rows, columns) is then `columns` long in all three.
 template <class T, int V, bool GELU>
-__global__ static void __launch_bounds__(NN_CUDA_THREADS)
+__global__ static void __launch_bounds__(NN_CUDA_THREADS, RESIDENT)
     sum_columns(const T *x, const T *z, T *dz, float *parts, int64_t rows, int64_t columns, int64_t apart)
 {
     __shared__ float partial[WARPS][32 * V];
@@ -93,30 +93,9 @@ mn_err nn_cuda_gelu_columns(mn_dtype t, int64_t rows, int64_t columns, const voi
     return NN_BY_TYPE(t, T, launch_columns<T, true>(rows, columns, columns, dy, z, dz, parts, stream));
 }
 
-// A block adds the parts of 32 columns: each warp every eighth of them, then the warps in order.
-__global__ static void __launch_bounds__(NN_CUDA_THREADS)
-    finish_columns(float *sums, const float *parts, int64_t ranges, int64_t columns, int acc)
-{
-    __shared__ float partial[WARPS][32];
-    const int lane = (int)threadIdx.x % 32, warp = (int)threadIdx.x / 32;
-    const int64_t column = (int64_t)blockIdx.x * 32 + lane;
-    float sum = 0;
-
-    for (int64_t r = warp; r < ranges && column < columns; r += WARPS)
-        sum += parts[r * columns + column];
-    partial[warp][lane] = sum;
-    __syncthreads();
-    if (warp > 0 || column >= columns) return;
-    sum = 0;
-    for (int w = 0; w < WARPS; w++)
-        sum += partial[w][lane];
-    nn_cuda_put(sums, column, sum, acc);
-}
-
 mn_err nn_cuda_columns_finish(int64_t rows, int64_t columns, const float *parts, float *sums, int acc, void *stream)
 {
-    return NN_LAUNCH(finish_columns, nn_cuda_blocks(columns, 32), NN_CUDA_THREADS, 0, stream, sums, parts,
-                     ranges_of(rows, columns), columns, acc);
+    return nn_cuda_add_blocks(sums, parts, ranges_of(rows, columns), columns, columns, acc, stream);
 }
 
 // --- elementwise -------------------------------------------------------------------------------------------------------

@@ -256,8 +256,9 @@ __device__ static void put_sums_grad(const batch_totals &t, const batch_moments 
     if (i == 0 && !t.acc_sums) d[2 * m.n] = 0;
 }
 
-__global__ static void batch_finish(batch_totals t, batch_moments m, const float *gain, const double *part,
-                                    int64_t blocks)
+__global__ __launch_bounds__(NN_CUDA_FINISH *NN_CUDA_FINISH,
+                             1) static void batch_finish(batch_totals t, batch_moments m, const float *gain,
+                                                         const double *part, int64_t blocks)
 {
     int64_t i = (int64_t)blockIdx.x * NN_CUDA_FINISH + threadIdx.x, at = i < m.n ? i : -1;
     double a = nn_cuda_add_parts(part, blocks, 2 * m.n, at);

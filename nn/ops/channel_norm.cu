@@ -75,7 +75,8 @@ template <class T, int V, int BACK> __global__ static void channel_sums(channels
 }
 
 // Mean and 1 / standard deviation of 32 channels of row blockIdx.y of the batch.
-template <class T> __global__ static void channel_stats(channels d, channel_rows<T> a)
+template <class T>
+__global__ __launch_bounds__(NN_CUDA_FINISH *NN_CUDA_FINISH) static void channel_stats(channels d, channel_rows<T> a)
 {
     int64_t i = (int64_t)blockIdx.x * NN_CUDA_FINISH + threadIdx.x, at = i < d.n ? i : -1;
 
@@ -91,7 +92,9 @@ template <class T> __global__ static void channel_stats(channels d, channel_rows
 }
 
 // The sums over time of every row of the batch: their means for dx, and added over the batch for gain and bias.
-template <class T> __global__ static void channel_totals(channels d, channel_rows<T> a, nn_cuda_outs<float> out)
+template <class T>
+__global__ __launch_bounds__(NN_CUDA_FINISH *NN_CUDA_FINISH) static void channel_totals(channels d, channel_rows<T> a,
+                                                                                        nn_cuda_outs<float> out)
 {
     int64_t i = (int64_t)blockIdx.x * NN_CUDA_FINISH + threadIdx.x, at = i < d.n ? i : -1;
     int64_t which = blockIdx.y; // 0: dy; 1: dy times the normalised value
