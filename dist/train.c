@@ -140,6 +140,12 @@ static mn_err dry_run(dist__loop *l)
     printf("parameters   %lld\n", (long long)nn_params_elements(l->params));
     printf("memory       %.0f MB per rank (state %.0f, activations %.0f, copy for checkpoints %.0f on rank 0)\n",
            state_mb + plan_mb + ckpt_mb, state_mb, plan_mb, ckpt_mb);
+    if (!l->device->on_host) {
+        nn_memory gpu;
+        MN_TRY(l->device->memory(l->device, &gpu, NULL, NULL));
+        printf("GPU memory   %.0f MB planned, %.0f of %.0f MB still free\n", (double)gpu.held / 1e6,
+               (double)gpu.free / 1e6, (double)gpu.total / 1e6);
+    }
     printf("disk         %.0f MB (%d checkpoints of %.0f MB)\n", ckpt_mb * (l->cfg->keep + 2), l->cfg->keep + 2,
            ckpt_mb);
     printf("steps        %lld (%lld an epoch)\n", (long long)l->steps, (long long)l->per_epoch);

@@ -10,6 +10,7 @@
 
 #include <float.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 // The sums of the global batch behind a loss. The fault point leaves every rank with its own: what a trainer that
 // averages the ranks' losses and gradients does, which the tests must be able to tell from the real thing.
@@ -24,6 +25,36 @@ static mn_err end_of_run(void *ctx)
     dist__loop *l = ctx;
     MN_TRY(dist_gradients_finish(l->gradients));
     return nn_optim_update(l->optim, nn_graph_device_buffer(l->graph, "loss"));
+}
+
+// Bytes of parameters, gradients and moments.
+static size_t state_bytes(const dist__loop *l)
+{
+    const nn_arenas *a = nn_params_arenas(l->params);
+    return (size_t)a->count * (a->work == (void *)a->master ? 4 : 6) + (size_t)a->trained * 12;
+}
+
+// A plan that does not fit into the GPU: which batch would. Activations grow with the rows of a rank; a tenth is left to
+// libraries.
+static mn_err say_what_fits(dist__loop *l, mn_err err)
+{
+    nn_memory m;
+    if (err != MN_EMEM || l->device->on_host || !l->graph) return err;
+    char *why = mn_strdup(mn_errmsg());
+    double room = l->device->memory(l->device, &m, NULL, NULL) == MN_OK ? .9 * (double)(m.free + m.held) : 0;
+    double plan = (double)nn_graph_bytes(l->graph), rest = (double)state_bytes(l);
+    if (l->eval_graph) rest += (double)nn_graph_bytes(l->eval_graph);
+    int64_t batch = plan > 0 && room > rest ? (int64_t)((room - rest) / plan * (double)l->cfg->batch) : 0;
+    if (batch >= l->cfg->batch) batch = l->cfg->batch / 2;
+    if (batch > 0)
+        mn_fail(err, "%s: about train.batch=%lld on %d rank%s%s", why, (long long)batch, dist_world(l->comm),
+                dist_world(l->comm) == 1 ? "" : "s",
+                l->cfg->dtype == MN_F32 ? "; precision=bf16 takes less as well" : "");
+    else
+        mn_fail(err, "%s; parameters, gradients and moments alone take %.1f MiB%s", why,
+                (double)state_bytes(l) / 1048576.0, l->eval_graph ? "; eval.batch counts too" : "");
+    free(why);
+    return err;
 }
 
 static mn_err build_graphs(dist__loop *l)
@@ -142,9 +173,13 @@ static mn_err tell_start(dist__loop *l)
 {
     char text[1024];
     int ranks = dist_world(l->comm);
+    nn_memory gpu = {0};
+    if (!l->device->on_host) MN_TRY(l->device->memory(l->device, &gpu, NULL, NULL));
     if (dist__lead(l)) {
         fputs(l->cfg->recipe_text, stderr);
-        if (!l->device->on_host) mn_info("%s: on %s", l->cfg->run, l->device->text);
+        if (!l->device->on_host)
+            mn_info("%s: on %s; %.0f MiB of its %.0f MiB planned", l->cfg->run, l->device->text,
+                    (double)gpu.held / 1048576.0, (double)gpu.total / 1048576.0);
         mn_info("%s: %s, %lld parameters, plan %.0f MiB, batch %lld on %d rank%s, %lld steps (%lld an epoch)",
                 l->cfg->run, l->task->name, (long long)nn_params_elements(l->params),
                 (double)nn_graph_bytes(l->graph) / 1048576.0, (long long)l->cfg->batch, ranks, ranks == 1 ? "" : "s",
@@ -167,7 +202,7 @@ mn_err dist__train_start(dist__loop *l)
     dist_watchdog_limit(l->watchdog, DIST_PHASE_STEP, l->cfg->step_deadline_s);
     MN_TRY(dist_agree(l->comm, dist_watchdog_folder(l->watchdog, dist_run_folder(l->run))));
     MN_TRY(handshake(l));
-    MN_TRY(dist_proceed(l->comm, build_graphs(l)));
+    MN_TRY(dist_proceed(l->comm, say_what_fits(l, build_graphs(l))));
     MN_TRY(compare_plans(l));
     MN_TRY(dist__train_restore(l));
     if (!dry) MN_TRY(claim_run(l));

@@ -41,6 +41,11 @@ typedef struct nn_adamw {
 } nn_adamw;
 enum { NN_ADAMW_CHUNK = 8192, NN_ADAMW_SCRATCH = 8 };
 
+typedef struct nn_memory { // bytes of a GPU
+    size_t held;           // by this program, as it asked for them (alloc)
+    size_t free, total; // as the driver has it: libraries, code and recorded runs take some, others may share the GPU
+} nn_memory;
+
 struct nn_device {
     const char *name; // "cpu", "cuda"
     const char *id;   // of the GPU on its host: "0000:1b:00.0"; CPU: ""
@@ -63,7 +68,9 @@ struct nn_device {
     mn_err (*narrow)(const nn_device *d, mn_bf16 *to, const float *from, int64_t n);
 
     // The rest is NULL on the CPU.
-    mn_err (*free_bytes)(const nn_device *d, size_t *out); // of its memory, whoever has taken the rest
+    // each (may be NULL): what is held, by what it is for.
+    mn_err (*memory)(const nn_device *d, nn_memory *out, void (*each)(void *ctx, const char *what, size_t bytes),
+                     void *ctx);
     // A second line of work beside the kernels, for the next batch: copy_ahead waits for nothing that is running.
     // join_ahead makes what follows wait for the copies put there so far; free_ahead makes later copies there wait for
     // what has been put on the device so far.

@@ -16,6 +16,12 @@ extern "C" {
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct allocation {
+    void *p;
+    size_t bytes;
+    const char *what;
+} allocation;
+
 typedef struct cuda_device {
     nn_device device;
     int index;
@@ -26,6 +32,8 @@ typedef struct cuda_device {
     cudaEvent_t forked, joined;
     mn_err (*idle)(void *ctx);
     void *idle_ctx;
+    allocation *held;
+    int n_held;
     int major, minor; // compute capability
     char name[128], id[32], text[256];
 } cuda_device;
@@ -47,9 +55,14 @@ static cuda_device *of(const nn_device *d)
 static mn_err alloc(const nn_device *d, void **out, size_t bytes, const char *what)
 {
     size_t free_bytes = 0, total = 0;
-    (void)d;
+    cuda_device *v = of(d);
     cudaError_t e = cudaMalloc(out, bytes ? bytes : 1);
-    if (e != cudaErrorMemoryAllocation) return nn_cuda_check(e, what);
+    if (e != cudaErrorMemoryAllocation) {
+        MN_TRY(nn_cuda_check(e, what));
+        v->held = (allocation *)mn_realloc(v->held, (size_t)v->n_held + 1, sizeof *v->held);
+        v->held[v->n_held++] = (allocation){*out, bytes ? bytes : 1, what};
+        return MN_OK;
+    }
     (void)cudaGetLastError();
     (void)cudaMemGetInfo(&free_bytes, &total);
     return mn_fail(
@@ -61,16 +74,40 @@ static mn_err alloc(const nn_device *d, void **out, size_t bytes, const char *wh
 
 static void release(const nn_device *d, void *p, size_t bytes)
 {
-    (void)d;
+    cuda_device *v = of(d);
     (void)bytes;
     (void)cudaFree(p);
+    for (int i = 0; i < v->n_held; i++) {
+        if (v->held[i].p != p) continue;
+        v->held[i] = v->held[--v->n_held];
+        break;
+    }
 }
 
-static mn_err free_bytes(const nn_device *d, size_t *out)
+// Allocations of one purpose are one line, where the first of them stands.
+static void tell_held(const cuda_device *v, void (*each)(void *ctx, const char *what, size_t bytes), void *ctx)
 {
-    size_t total = 0;
-    (void)d;
-    return nn_cuda_check(cudaMemGetInfo(out, &total), "asking for free memory");
+    for (int i = 0; i < v->n_held; i++) {
+        size_t bytes = 0;
+        int first = i;
+        for (int k = v->n_held - 1; k >= 0; k--) {
+            if (strcmp(v->held[k].what, v->held[i].what) != 0) continue;
+            bytes += v->held[k].bytes;
+            first = k;
+        }
+        if (first == i) each(ctx, v->held[i].what, bytes);
+    }
+}
+
+static mn_err memory(const nn_device *d, nn_memory *out, void (*each)(void *ctx, const char *what, size_t bytes),
+                     void *ctx)
+{
+    const cuda_device *v = of(d);
+    *out = {};
+    for (int i = 0; i < v->n_held; i++)
+        out->held += v->held[i].bytes;
+    if (each) tell_held(v, each, ctx);
+    return nn_cuda_check(cudaMemGetInfo(&out->free, &out->total), "the memory of the GPU");
 }
 
 static mn_err host_alloc(const nn_device *d, void **out, size_t bytes, const char *what)
@@ -303,6 +340,7 @@ static void close_device(const nn_device *d)
     if (v->ahead) (void)cudaStreamDestroy(v->ahead);
     if (v->compute) (void)cudaStreamDestroy(v->compute);
     (void)cudaGetLastError();
+    free(v->held);
     free(v);
 }
 
@@ -377,7 +415,7 @@ static mn_err open_device(const nn_device **out, int index, const nn_op *const *
                             .kernels = kernels,
                             .adamw = adamw,
                             .narrow = narrow,
-                            .free_bytes = free_bytes,
+                            .memory = memory,
                             .copy_ahead = copy_ahead,
                             .join_ahead = join_ahead,
                             .free_ahead = free_ahead,

@@ -10,7 +10,7 @@
 
 #include "nn/device.h"
 
-enum { NN_CUDA_ABI = 3, NN_CUDA_MAX_DEVICES = 16 };
+enum { NN_CUDA_ABI = 4, NN_CUDA_MAX_DEVICES = 16 };
 
 typedef struct nn_cuda_info { // for `mien doctor`
     int driver, runtime;      // 13000 is 13.0; 0: none

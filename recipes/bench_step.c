@@ -25,17 +25,18 @@ typedef struct bench {
     nn_mark *end[2];     // of a forward pass on a GPU
     int64_t put, landed; // steps put on the device, steps known to have ended
     double landed_at;    // when the last one had
-    size_t free_before;  // of the GPU, before the plan
+    nn_memory before;    // of the GPU: before the plan
+    size_t planned;      // bytes that the plan takes of it
     double start_s;      // from the start of the process to the end of the first step
 } bench;
 
 // --- opening ---
 
-// What is free on the GPU; 0 on a CPU.
-static mn_err gpu_free(const nn_device *d, size_t *bytes)
+// Zeros on a CPU.
+static mn_err gpu_memory(const nn_device *d, nn_memory *out)
 {
-    *bytes = 0;
-    return d->on_host ? MN_OK : d->free_bytes(d, bytes);
+    *out = (nn_memory){0};
+    return d->on_host ? MN_OK : d->memory(d, out, NULL, NULL);
 }
 
 // Recorded with the step.
@@ -51,7 +52,7 @@ static mn_err bench_open(bench *b)
     int infer = b->model->infer;
     mn_dtype t = cfg->bf16 ? MN_BF16 : MN_F32;
     MN_TRY(mien_device_open(NULL, cfg->device, &b->device));
-    MN_TRY(gpu_free(b->device, &b->free_before));
+    MN_TRY(gpu_memory(b->device, &b->before));
     nn_graph_cfg graph = {.mode = infer ? NN_EVAL : NN_TRAIN, .dtype = t, .seed = 1, .device = b->device};
     b->params = nn_params_new(1);
     b->graph = nn_graph_new(b->params, &graph);
@@ -65,7 +66,11 @@ static mn_err bench_open(bench *b)
     nn_graph_on_end(b->graph, end_of_run, b);
     nn_graph_record(b->graph, !cfg->no_graph);
     nn_optim_cfg adamw = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.05, .layer_decay = 1};
-    return infer ? MN_OK : nn_optim_new(&b->optim, b->params, &adamw);
+    if (!infer) MN_TRY(nn_optim_new(&b->optim, b->params, &adamw));
+    nn_memory now;
+    MN_TRY(gpu_memory(b->device, &now));
+    b->planned = now.held;
+    return MN_OK;
 }
 
 static void bench_close(bench *b)
@@ -78,9 +83,11 @@ static void bench_close(bench *b)
     mien_device_close(b->device);
 }
 
-// Bytes of weights, gradients, moments, activations and batches.
+// On a GPU: all that was asked of it when everything is ready for the first step, after which nothing is. On a CPU: bytes
+// of weights, gradients, moments, activations and batches.
 static size_t planned(const bench *b)
 {
+    if (!b->device->on_host) return b->planned;
     const nn_arenas *a = nn_params_arenas(b->params);
     size_t weights = (size_t)a->count * (a->work == (void *)a->master ? 4 : 6);
     size_t moments = b->optim ? (size_t)a->trained * 8 : 0;
@@ -183,10 +190,30 @@ static double mib(size_t bytes)
 
 typedef struct figures {
     double median, low, high, rate, tflops; // seconds; samples and 10^12 operations a second
-    size_t plan, used;                      // bytes planned; taken on the GPU since before the plan, 0 on a CPU
+    size_t plan, held, used;                // bytes planned; held at the end, taken from the GPU's free memory; CPU: 0
 } figures;
 
-static void print_json(const bench *b, const figures *f)
+static void print_json_line(void *separator, const char *what, size_t bytes)
+{
+    const char **between = separator;
+    printf("%s\"%s\": %zu", *between, what, bytes);
+    *between = ", ";
+}
+
+static void print_text_line(void *ctx, const char *what, size_t bytes)
+{
+    (void)ctx;
+    printf("  %10.2f MiB  %s\n", mib(bytes), what);
+}
+
+// What the GPU's memory is for, as members of an object or as lines.
+static mn_err print_memory(const bench *b, void (*line)(void *ctx, const char *what, size_t bytes), void *ctx)
+{
+    nn_memory m;
+    return b->device->on_host ? MN_OK : b->device->memory(b->device, &m, line, ctx);
+}
+
+static mn_err print_json(const bench *b, const figures *f)
 {
     const mien_bench_cfg *cfg = b->cfg;
     printf("{\"model\": \"%s\", \"batch\": %lld, \"precision\": \"%s\", \"device\": \"%s\", \"on\": \"%s\", "
@@ -196,11 +223,16 @@ static void print_json(const bench *b, const figures *f)
            b->device->on_host || cfg->no_graph ? "false" : "true", 1e3 * f->median, 1e3 * f->low, 1e3 * f->high,
            f->rate, f->tflops);
     if (cfg->peak > 0) printf("\"share_of_peak\": %.3f, ", f->tflops / cfg->peak);
-    printf("\"start_s\": %.2f, \"plan_bytes\": %zu, \"planned_bytes\": %zu, \"used_bytes\": %zu}\n", b->start_s,
-           nn_graph_bytes(b->graph), f->plan, f->used);
+    printf("\"start_s\": %.2f, \"plan_bytes\": %zu, \"planned_bytes\": %zu, \"held_bytes\": %zu, "
+           "\"used_bytes\": %zu, \"memory\": {",
+           b->start_s, nn_graph_bytes(b->graph), f->plan, f->held, f->used);
+    const char *between = "";
+    mn_err err = print_memory(b, print_json_line, &between);
+    puts("}}");
+    return err;
 }
 
-static void print_text(const bench *b, const figures *f)
+static mn_err print_text(const bench *b, const figures *f)
 {
     const mien_bench_cfg *cfg = b->cfg;
     printf("%s batch %lld %s%s%s%s: %.*f ms a step (quartiles %.*f to %.*f), %.4g samples/s", cfg->model,
@@ -214,13 +246,14 @@ static void print_text(const bench *b, const figures *f)
         printf("; GPU memory: planned %.1f MiB, taken %.1f MiB (%+.1f %%)", mib(f->plan), mib(f->used),
                100 * ((double)f->used / (double)f->plan - 1));
     puts("");
+    return print_memory(b, print_text_line, NULL);
 }
 
 static mn_err measure(bench *b)
 {
     const mien_bench_cfg *cfg = b->cfg;
     int64_t n = cfg->rounds;
-    size_t left;
+    nn_memory now;
     double *s = mn_calloc((size_t)n, sizeof *s);
     nn_graph_timing(b->graph, cfg->profile || cfg->ops);
     mn_err err = run_steps(b, n, s);
@@ -228,18 +261,17 @@ static mn_err measure(bench *b)
     figures f = {.median = s[n / 2], .low = s[n / 4], .high = s[3 * n / 4], .plan = planned(b)};
     free(s);
     MN_TRY(err);
-    MN_TRY(gpu_free(b->device, &left));
-    f.used = b->free_before > left ? b->free_before - left : 0;
+    MN_TRY(gpu_memory(b->device, &now));
+    f.held = now.held;
+    f.used = b->before.free > now.free ? b->before.free - now.free : 0;
     f.rate = (double)cfg->batch / f.median;
     f.tflops = f.rate * b->model->gigaflop / 1e3;
     if (cfg->profile) nn_graph_dump(b->graph, print_line, NULL);
-    if (cfg->ops)
+    if (cfg->ops) {
         mien_bench_print_ops(cfg, b->graph, b->device->name);
-    else if (cfg->json)
-        print_json(b, &f);
-    else
-        print_text(b, &f);
-    return MN_OK;
+        return MN_OK;
+    }
+    return cfg->json ? print_json(b, &f) : print_text(b, &f);
 }
 
 mn_err mien_bench_step(const mien_bench_cfg *cfg)

@@ -94,6 +94,9 @@ faults() {
   MIEN_FAULT=nccl.sum:5@1=fail CUDA_PORT_NCCL=abort@1 ends 75 on_gpu 2 simmim abort train.steps=6
 }
 
+# The batch that the last job says would fit.
+fitting() { sed -n 's/.* about train.batch=\([0-9]*\) .*/\1/p' "$work/out" | grep .; }
+
 devices() {
   export CUDA_PORT_DEVICES=1
   ends 69 on_gpu 2 simmim shared train.steps=1
@@ -108,6 +111,15 @@ devices() {
   MIEN_CUDA_MODULE=$work/bad.so ends 69 on_gpu 1 simmim bad train.steps=1
   CUDA_PORT_MEMORY_MB=1 ends 70 on_gpu 1 simmim small train.steps=1
   tells "do not fit into the GPU"
+  ! fits=$(fitting) || wrong "a batch of $fits would fit into 1 MiB"
+  # The batch that it says would fit does; nothing was run with the one that does not.
+  CUDA_PORT_MEMORY_MB=12 ends 70 on_gpu 1 simmim large train.steps=1 train.batch=120 eval.split=
+  fits=$(fitting) && [ "$fits" -lt 120 ] || wrong "nothing is said to fit"
+  [ ! -s "$(metrics large)" ] || wrong "a step was run"
+  CUDA_PORT_MEMORY_MB=12 ends 0 on_gpu 1 simmim fits train.steps=1 "train.batch=$fits" eval.split=
+  tells "of its 12 MiB planned"
+  ends 0 on_gpu 1 simmim dry --dry-run
+  tells "GPU memory"
 }
 
 $case "$@"
