@@ -5,6 +5,7 @@
 // file, to the one whose name is equal when both are composed UTF-8.
 #include "data/import/aihub_list.h"
 #include "data/import/find.h"
+#include "data/import/strings.h"
 #include "data/import/text.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
@@ -28,13 +29,14 @@ static const struct {
 
 typedef struct picture {
     XXH64_hash_t key; // of the ASCII characters of its name
-    char *path;       // below the source
+    const char *name; // of the file
+    int32_t folder;
     uint8_t split, taken;
 } picture;
 
 typedef struct face {
-    char *name;
-    int64_t picture; // -1: none
+    const char *name; // the picture's own where it is the same: as a rule
+    int64_t picture;  // -1: none
     uint32_t element;
     int32_t identity;
     float box[4], age;
@@ -56,6 +58,10 @@ typedef struct aihub_state {
     int64_t n_lists, lists_capacity, n_pictures, pictures_capacity, n, capacity;
     list *lists;
     picture *pictures; // by key, then path
+    char **folders;    // below the source, in the order in which they were met
+    int32_t n_folders;
+    data__strings names;
+    char *path; // that path_at gave out last
     face *faces;
     const list *reading;
     int64_t shown[DATA__AIHUB_EMOTIONS];
@@ -100,11 +106,31 @@ static XXH64_hash_t key_of(const char *name)
     return key;
 }
 
+// A folder's pictures come one after the other, but for those of the folders in it.
+static int32_t folder_of(aihub_state *s, const char *below)
+{
+    size_t n = (size_t)(base_of(below) - below);
+    for (int32_t i = s->n_folders - 1; i >= 0 && i > s->n_folders - 1 - DEPTH; i--)
+        if (strlen(s->folders[i]) == n && memcmp(s->folders[i], below, n) == 0) return i;
+    s->folders = mn_realloc(s->folders, (size_t)s->n_folders + 1, sizeof(*s->folders));
+    s->folders[s->n_folders] = mn_sprintf("%.*s", (int)n, below);
+    return s->n_folders++;
+}
+
+static char *path_of(const aihub_state *s, const picture *p)
+{
+    return mn_sprintf("%s%s", s->folders[p->folder], p->name);
+}
+
 static void take_picture(aihub_state *s, const char *below)
 {
-    char *name = name_text(s->korean, base_of(below));
+    const char *base = base_of(below);
+    char *name = name_text(s->korean, base);
     s->pictures = mn_grow(s->pictures, s->n_pictures, &s->pictures_capacity, sizeof(*s->pictures));
-    s->pictures[s->n_pictures++] = (picture){.key = key_of(name), .path = mn_strdup(below), .split = split_of(below)};
+    s->pictures[s->n_pictures++] = (picture){.key = key_of(name),
+                                             .name = data__strings_add(&s->names, base, strlen(base)),
+                                             .folder = folder_of(s, below),
+                                             .split = split_of(below)};
     free(name);
 }
 
@@ -128,10 +154,13 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
     return 0;
 }
 
-static int by_key(const void *a, const void *b)
+static int by_key(const void *a, const void *b, void *ctx)
 {
     const picture *x = a, *y = b;
-    return x->key != y->key ? (x->key > y->key) - (x->key < y->key) : strcmp(x->path, y->path);
+    char *const *folders = ctx;
+    if (x->key != y->key) return (x->key > y->key) - (x->key < y->key);
+    int order = strcmp(folders[x->folder], folders[y->folder]);
+    return order ? order : strcmp(x->name, y->name);
 }
 
 // Lists
@@ -150,7 +179,7 @@ static int64_t find_picture(const aihub_state *s, const char *name, uint8_t spli
     }
     for (int64_t i = low; i < s->n_pictures && s->pictures[i].key == key; i++) {
         int own = s->pictures[i].split == split, same;
-        char *text = name_text(s->korean, base_of(s->pictures[i].path));
+        char *text = name_text(s->korean, s->pictures[i].name);
         same = strcmp(text, name) == 0;
         free(text);
         n[own]++;
@@ -187,7 +216,8 @@ static void take_face(void *ctx, int64_t element, const data__aihub_face *a)
     s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
     uint8_t split = s->reading->split ? s->reading->split : s->pictures[p].split;
     face *f = &s->faces[s->n++];
-    *f = (face){.name = mn_strdup(a->name),
+    const char *own = s->pictures[p].name;
+    *f = (face){.name = strcmp(own, a->name) == 0 ? own : data__strings_add(&s->names, a->name, strlen(a->name)),
                 .picture = p,
                 .element = (uint32_t)element,
                 .identity = -1,
@@ -312,8 +342,9 @@ static void tell(const aihub_state *s)
 
 static const char *path_at(void *ctx, int64_t i)
 {
-    const aihub_state *s = ctx;
-    return s->pictures[s->faces[i].picture].path;
+    aihub_state *s = ctx;
+    free(s->path);
+    return s->path = path_of(s, &s->pictures[s->faces[i].picture]);
 }
 
 static mn_err scan(data__import *im)
@@ -328,7 +359,7 @@ static mn_err scan(data__import *im)
     MN_TRY(data__open_folder(&s->root, im->cfg->src));
     MN_TRY(data__walk(im->cfg->src, DEPTH, look, s));
     if (s->n_lists == 0) return mn_fail(MN_ENOINPUT, "%s: there is no list (*.json) in it", im->cfg->src);
-    if (s->n_pictures) qsort(s->pictures, (size_t)s->n_pictures, sizeof(*s->pictures), by_key);
+    if (s->n_pictures) qsort_r(s->pictures, (size_t)s->n_pictures, sizeof(*s->pictures), by_key, s->folders);
     for (int64_t i = 0; i < s->n_lists; i++)
         MN_TRY(read_list(s, &s->lists[i]));
     number_people(s);
@@ -337,7 +368,8 @@ static mn_err scan(data__import *im)
     for (int k = 0; k < 2; k++)
         for (int64_t i = 0; i < s->n; i++)
             if ((s->faces[i].split == DATA_SPLIT_VALIDATION) == k) {
-                data__import_digest(im, path_at(s, i), strlen(path_at(s, i)) + 1);
+                const char *path = path_at(s, i);
+                data__import_digest(im, path, strlen(path) + 1);
                 data__import_unit(data__import_group(im, names[k], "image"), i, 1, size);
             }
     data__import_limit(im);
@@ -358,8 +390,11 @@ static mn_err write_face(data__import *im, const data__group *g, const data__uni
                      .source_row = f->element,
                      .box = f->box};
     int accepted;
+    char *path = path_of(s, &s->pictures[f->picture]);
     (void)g;
-    MN_TRY(data__import_picture(im, s->root, s->pictures[f->picture].path, f->name, f->element, &r, &accepted));
+    mn_err err = data__import_picture(im, s->root, path, f->name, f->element, &r, &accepted);
+    free(path);
+    MN_TRY(err);
     if (!accepted || (!isnan(f->box[0]) && !data__import_box(im, f->box, f->name, f->element))) return MN_OK;
     return data__import_add(im, w, &r);
 }
@@ -371,10 +406,11 @@ static void close_state(void *state)
     data__korean_close(s->korean);
     for (int64_t i = 0; i < s->n_lists; i++)
         free(s->lists[i].path);
-    for (int64_t i = 0; i < s->n_pictures; i++)
-        free(s->pictures[i].path);
-    for (int64_t i = 0; i < s->n; i++)
-        free(s->faces[i].name);
+    for (int32_t i = 0; i < s->n_folders; i++)
+        free(s->folders[i]);
+    data__strings_free(&s->names);
+    free(s->folders);
+    free(s->path);
     free(s->lists);
     free(s->pictures);
     free(s->faces);

@@ -1,6 +1,7 @@
 // CelebA: img_align_celeba, list_eval_partition, list_attr_celeba, identity_CelebA; as .txt, or as Kaggle's .csv.
 #include "data/import/celeba_lists.h"
 #include "data/import/find.h"
+#include "data/import/strings.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
@@ -8,11 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#define LIST_MOST ((size_t)1 << 30)
 enum { DEPTH = 4, PUBLISHED = 202599, ATTRIBUTES = DATA__CELEBA_ATTRIBUTES };
 
 typedef struct face {
-    char *name;
+    const char *name;
     int64_t line; // of the partition list
     int32_t identity;
     uint8_t split, has_identity, has_attr, taken;
@@ -24,8 +24,9 @@ typedef struct celeba_state {
     int root;
     char *pictures; // the folder that root is
     int64_t n, capacity;
-    face *faces;      // in the order of the partition list
-    face **named;     // (n) by name
+    face *faces;  // in the order of the partition list
+    face **named; // (n) by name
+    data__strings names;
     const char *list; // the one being read
     int64_t rows, zeros, minus_ones;
 } celeba_state;
@@ -55,8 +56,9 @@ static void partition_row(void *ctx, int64_t line, data__text name, const int64_
     }
     s->im->tally->rows++;
     s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
-    s->faces[s->n++] =
-        (face){.name = data__text_copy(name), .line = line, .split = (uint8_t)(DATA_SPLIT_TRAIN + values[0])};
+    s->faces[s->n++] = (face){.name = data__strings_add(&s->names, name.p, name.n),
+                              .line = line,
+                              .split = (uint8_t)(DATA_SPLIT_TRAIN + values[0])};
 }
 
 static face *face_named(const celeba_state *s, const char *name)
@@ -114,30 +116,40 @@ static void identity_row(void *ctx, int64_t line, data__text name, const int64_t
     f->identity = (int32_t)values[0];
 }
 
+typedef struct reading {
+    celeba_state *s;
+    data__celeba_list list;
+    data__celeba_ops ops;
+    int64_t promised;
+} reading;
+
+static void read_piece(void *ctx, data__lines *piece)
+{
+    reading *r = ctx;
+    data__import_digest(r->s->im, piece->p, (size_t)(piece->end - piece->p));
+    data__celeba_read(&r->list, piece, &r->ops, r->s, &r->promised);
+}
+
 // Reads the list of one of these names; *found 0: there is none.
 static mn_err read_list(celeba_state *s, const char *const *names, int n_values,
                         void (*row)(void *, int64_t, data__text, const int64_t *), int *found)
 {
     data__import *im = s->im;
-    data__celeba_ops ops = {.row = row, .bad = bad_row};
-    char *path, *text = NULL;
-    size_t size;
-    int64_t promised, before = im->tally->rows;
+    char *path;
+    int64_t before = im->tally->rows;
     MN_TRY(data__find(&path, im->cfg->src, names, DATA__FILE, DEPTH));
     *found = path != NULL;
     if (!path) return MN_OK;
-    mn_err err = mn_file_read(path, LIST_MOST, &text, &size);
-    if (err == MN_OK) {
-        size_t n = strlen(path);
-        data__celeba_list list = {
-            .text = text, .size = size, .csv = n > 4 && strcmp(path + n - 4, ".csv") == 0, .n_values = n_values};
-        s->list = strrchr(path, '/') + 1;
-        data__import_digest(im, text, size);
-        data__celeba_read(&list, &ops, s, &promised);
-        if (promised >= 0) data__import_compare(im, "rows of list_attr_celeba", im->tally->rows - before, promised);
-    }
+    size_t n = strlen(path);
+    reading r = {.s = s,
+                 .list = {.csv = n > 4 && strcmp(path + n - 4, ".csv") == 0, .n_values = n_values},
+                 .ops = {.row = row, .bad = bad_row},
+                 .promised = -1};
+    s->list = strrchr(path, '/') + 1;
+    mn_err err = data__lines_file(path, read_piece, &r);
+    if (err == MN_OK && r.promised >= 0)
+        data__import_compare(im, "rows of list_attr_celeba", im->tally->rows - before, r.promised);
     s->list = NULL;
-    free(text);
     free(path);
     return err;
 }
@@ -236,8 +248,7 @@ static void close_state(void *state)
 {
     celeba_state *s = state;
     if (s->root >= 0) (void)close(s->root);
-    for (int64_t i = 0; i < s->n; i++)
-        free(s->faces[i].name);
+    data__strings_free(&s->names);
     free(s->faces);
     free(s->named);
     free(s->pictures);

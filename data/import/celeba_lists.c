@@ -31,17 +31,17 @@ static void read_row(const data__celeba_list *list, const data__celeba_ops *ops,
     }
 }
 
-void data__celeba_read(const data__celeba_list *list, const data__celeba_ops *ops, void *ctx, int64_t *promised)
+void data__celeba_read(const data__celeba_list *list, data__lines *lines, const data__celeba_ops *ops, void *ctx,
+                       int64_t *promised)
 {
-    data__lines lines = data__lines_of(list->text, list->size);
     data__text line;
     int head = list->csv ? 1 : list->n_values == DATA__CELEBA_ATTRIBUTES ? 2 : 0;
-    *promised = -1;
-    while (data__lines_next(&lines, &line)) {
-        if (lines.number <= head) {
-            if (lines.number == 1 && !list->csv && !data__integer(line, promised)) *promised = -1;
+    if (lines->number == 0) *promised = -1;
+    while (data__lines_next(lines, &line)) {
+        if (lines->number <= head) {
+            if (lines->number == 1 && !list->csv && !data__integer(line, promised)) *promised = -1;
             continue;
         }
-        if (data__trim(line).n > 0) read_row(list, ops, ctx, lines.number, line);
+        if (data__trim(line).n > 0) read_row(list, ops, ctx, lines->number, line);
     }
 }

@@ -48,7 +48,7 @@ mn_err data__entries_of(data__entries *out, const char *dir)
             continue;
         }
         l.e = mn_grow(l.e, l.n, &capacity, sizeof(*l.e));
-        l.e[l.n++] = (data__entry){mn_strdup(e->d_name), kind_of(dirfd(d), e)};
+        l.e[l.n++] = (data__entry){data__strings_add(&l.names, e->d_name, strlen(e->d_name)), kind_of(dirfd(d), e)};
     }
     int failure = errno;
     (void)closedir(d);
@@ -63,8 +63,7 @@ mn_err data__entries_of(data__entries *out, const char *dir)
 
 void data__entries_free(data__entries *l)
 {
-    for (int64_t i = 0; i < l->n; i++)
-        free(l->e[i].name);
+    data__strings_free(&l->names);
     free(l->e);
     *l = (data__entries){0};
 }

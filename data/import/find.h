@@ -3,6 +3,7 @@
 #ifndef DATA_IMPORT_FIND_H
 #define DATA_IMPORT_FIND_H
 
+#include "data/import/strings.h"
 #include "nn/base/err.h"
 
 #include <stdint.h>
@@ -14,6 +15,7 @@ typedef struct data__entry {
     data__kind kind; // a link to a file is DATA__FILE
 } data__entry;
 typedef struct data__entries {
+    data__strings names;
     data__entry *e; // in byte order; hidden ones (.DS_Store, ...) are counted, not listed
     int64_t n, hidden;
 } data__entries;

@@ -4,6 +4,7 @@
 #include "data/import/find.h"
 #include "data/import/imdb_table.h"
 #include "data/import/importer.h"
+#include "data/import/strings.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -20,7 +21,7 @@ enum { DEPTH = 4, TABLES = 2, WIKI = 1, PUBLISHED_IMDB = 460723, PUBLISHED_WIKI 
 static const char *const table_name[TABLES] = {"imdb.mat", "wiki.mat"};
 
 typedef struct face {
-    char *path;
+    const char *path;
     uint32_t row; // from 1
     int32_t identity;
     float box[4], age;
@@ -34,6 +35,7 @@ typedef struct table {
     int64_t n, capacity, rows, sure;
     face *faces;
     const face **sorted; // (n) by path
+    data__strings paths;
 } table;
 
 typedef struct imdb_state {
@@ -124,7 +126,9 @@ static void take_row(void *ctx, const data__imdb_face *row)
     }
     t->faces = mn_grow(t->faces, t->n, &t->capacity, sizeof(*t->faces));
     face *f = &t->faces[t->n++];
-    *f = (face){.path = data__text_copy(row->path), .row = (uint32_t)t->rows, .out = isinf(row->score) != 0};
+    *f = (face){.path = data__strings_add(&t->paths, row->path.p, row->path.n),
+                .row = (uint32_t)t->rows,
+                .out = isinf(row->score) != 0};
     if (f->out) {
         data__import_reject(s->im, DATA__REJECT_NO_FACE, f->path, f->row, "");
         return;
@@ -253,8 +257,7 @@ static void close_state(void *state)
     for (int k = 0; k < TABLES; k++) {
         table *t = &s->tables[k];
         if (t->root >= 0) (void)close(t->root);
-        for (int64_t i = 0; i < t->n; i++)
-            free(t->faces[i].path);
+        data__strings_free(&t->paths);
         free(t->faces);
         free(t->sorted);
         free(t->path);

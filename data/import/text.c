@@ -1,11 +1,15 @@
 #include "data/import/text.h"
 
+#include "nn/base/file.h"
 #include "nn/base/mem.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
+
+enum { PIECE = 1 << 20 };
 
 data__lines data__lines_of(const char *text, size_t n)
 {
@@ -27,6 +31,41 @@ int data__lines_next(data__lines *l, data__text *line)
     l->p = p;
     l->number++;
     return 1;
+}
+
+// Bytes up to the end of the last line that surely ends in them: a CR at their end may have an LF behind it.
+static size_t whole_lines(const char *text, size_t n)
+{
+    while (n > 0 && text[n - 1] != '\n' && (text[n - 1] != '\r' || text[n] == '\n'))
+        n--;
+    return n;
+}
+
+mn_err data__lines_file(const char *path, data__lines_use *use, void *ctx)
+{
+    int fd;
+    int64_t size, number = 0;
+    size_t have = 0, whole;
+    MN_TRY(mn_file_open(&fd, path, &size));
+    char *text = mn_calloc(PIECE, 1);
+    mn_err err = MN_OK;
+    for (int64_t at = 0; at < size && err == MN_OK; have -= whole) {
+        size_t n = size - at < (int64_t)(PIECE - have) ? (size_t)(size - at) : PIECE - have;
+        MN_TRY_OUT(err, mn_file_read_at(fd, text + have, n, at, path));
+        at += (int64_t)n;
+        have += n;
+        whole = at == size ? have : whole_lines(text, have - 1); // of the last byte the next one is not known
+        if (whole == 0)
+            MN_TRY_OUT(err, mn_fail(MN_EDATA, "%s: byte %lld: a line of more than 1 MiB", path, (long long)at));
+        data__lines piece = number ? (data__lines){text, text + whole, number} : data__lines_of(text, whole);
+        use(ctx, &piece);
+        number = piece.number;
+        memmove(text, text + whole, have - whole);
+    }
+out:
+    free(text);
+    (void)close(fd); // opened for reading: nothing can be lost
+    return err;
 }
 
 static int is_blank(char c)

@@ -23,6 +23,11 @@ data__lines data__lines_of(const char *text, size_t n); // skips a byte order ma
 // only if it is not empty.
 int data__lines_next(data__lines *l, data__text *line);
 
+// The lines of a file, in pieces of whole ones (a mebibyte or less), so that a list of any size needs no more. use: reads
+// all lines of the piece, whose numbers go on from piece to piece. MN_EDATA: a line is longer than a piece.
+typedef void data__lines_use(void *ctx, data__lines *piece);
+MN_MUST_CHECK mn_err data__lines_file(const char *path, data__lines_use *use, void *ctx);
+
 data__text data__trim(data__text t); // blanks and tabs at both ends
 int data__text_is(data__text t, const char *word);
 // The next field of *rest up to the separator; 0 when there is none left. ' ' separates by runs of blanks and tabs.

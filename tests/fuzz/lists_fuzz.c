@@ -82,9 +82,10 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     if (!text) return 0;
     memcpy(text, data + 1, size - 1);
     seen s = {.begin = text, .end = text + size - 1};
-    data__celeba_list list = {.text = text, .size = size - 1, .csv = data[0] & 1, .n_values = data[0] & 2 ? 40 : 1};
+    data__celeba_list list = {.csv = data[0] & 1, .n_values = data[0] & 2 ? 40 : 1};
     int64_t promised;
-    data__celeba_read(&list, &ops, &s, &promised);
+    data__lines lines = data__lines_of(text, size - 1);
+    data__celeba_read(&list, &lines, &ops, &s, &promised);
     read_fields(text, size - 1);
     data__expw_read(text, size - 1, &faces, &s);
     if (size > 4 && read_csv(text, size - 1, size) != read_csv(text, size - 1, 3 + data[0] % 5)) abort();
