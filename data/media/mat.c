@@ -73,7 +73,8 @@ static mn_err read_element(const media_mat *m, media_stream *s, const media_arra
     element e;
     *size = 0;
     MN_TRY(read_tag(m, s, a->end, &e));
-    if (e.type != type || e.size > most)
+    int same = e.type == type || (type == INT32 && e.type == UINT32); // as some writers have it
+    if (!same || e.size > most)
         return media_stream_fail(s, e.at, "%s: an element of type %u and %u bytes, not of type %u and at most %u", what,
                                  e.type, e.size, type, most);
     MN_TRY(media_stream_read(s, to, e.size));
