@@ -1,7 +1,6 @@
 #include "data/shard_index.h"
 
 #include "data/file.h"
-#include "data/shard_h5.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
 
@@ -13,6 +12,20 @@
 mn_err data_shard_open(data_shard **out, const char *path)
 {
     return data_shard_open_with(out, path, DATA_KEEP_ALL);
+}
+
+// The bytes that the seal has vouched for are the ones that are parsed. A second look: the first may have been damaged on
+// its way here.
+static mn_err read_index(data_shard *s)
+{
+    data__part_file file;
+    void *memory;
+    mn_err err = data__seal_read(s->fd, s->path, s->info.file_bytes, &s->seal, &file, &memory);
+    if (err == MN_EDATA) err = data__seal_read(s->fd, s->path, s->info.file_bytes, &s->seal, &file, &memory);
+    if (err == MN_OK) err = data__shard_index_parse(s, &file);
+    if (err == MN_OK) err = data__shard_index_check(s);
+    free(memory);
+    return err;
 }
 
 mn_err data_shard_open_with(data_shard **out, const char *path, int keep)
@@ -27,10 +40,7 @@ mn_err data_shard_open_with(data_shard **out, const char *path, int keep)
     int64_t bytes;
     MN_TRY_OUT(err, mn_file_open(&s->fd, path, &bytes));
     s->info.file_bytes = (uint64_t)bytes;
-    MN_TRY_OUT(err, data__seal_check(s->fd, path, s->info.file_bytes, &s->seal));
-    s->info.payload_bytes = s->seal.payload_bytes;
-    s->info.payload_offset = s->seal.payload_offset;
-    MN_TRY_OUT(err, data__shard_index_read(s));
+    MN_TRY_OUT(err, read_index(s));
     if (keep != DATA_KEEP_ALL) data__shard_index_drop(s, keep);
     data__shard_index_fill(s);
     *out = s;
@@ -47,8 +57,8 @@ void data_shard_close(data_shard *s)
     data__columns_free(&s->columns);
     if (s->names) {
         pthread_mutex_destroy(&s->names->lock);
-        free(s->names->offset);
-        free(s->names->bytes);
+        free(s->names->table[0]);
+        free(s->names->table[1]);
         free(s->names);
     }
     free(s->copy);
@@ -85,20 +95,13 @@ const data_shard_info *data_shard_about(const data_shard *s)
 
 static mn_err read_names(const data_shard *s)
 {
-    static const data__column_id column[] = {DATA__STRING_OFFSET, DATA__STRING_BYTES};
-    void **to[] = {&s->names->offset, &s->names->bytes};
-    hid_t file;
-    mn_err err = MN_OK;
-    MN_TRY(data__h5_open(&file, s->path));
-    for (int k = 0; k < 2 && err == MN_OK; k++) {
-        const data__column_row *c = &data__column[column[k]];
-        int64_t rows;
-        err = data__h5_read(file, s->path, c->name, c->type, 0, s->seal.file_bytes, &rows, to[k]);
-        if (err == MN_OK && rows != s->columns.rows[column[k]])
-            err = mn_fail(MN_EDATA, "%s: dataset '%s' is not what it was", s->path, c->name);
+    for (int k = 0; k < 2; k++) {
+        const data__name_place *p = &s->name_place[k];
+        s->names->table[k] = malloc(p->bytes + 1);
+        if (!s->names->table[k]) return mn_fail(MN_EMEM, "%s: no memory for its names", s->path);
+        MN_TRY(data_file_pread(s->fd, s->path, s->names->table[k], p->bytes, p->at));
     }
-    mn_err closed = data__h5_close(file, s->path);
-    return err == MN_OK ? closed : err;
+    return MN_OK;
 }
 
 const char *data_shard_name(const data_shard *s, int64_t i)
@@ -106,12 +109,15 @@ const char *data_shard_name(const data_shard *s, int64_t i)
     mn_assert(i >= 0 && i < s->info.records);
     if (!s->names) return data__shard_string(s, (uint32_t)i);
     pthread_mutex_lock(&s->names->lock);
-    if (!s->names->bytes && !s->names->failed) s->names->failed = read_names(s) != MN_OK;
+    if (!s->names->read && !s->names->failed) {
+        s->names->failed = read_names(s) != MN_OK;
+        s->names->read = !s->names->failed;
+    }
     int failed = s->names->failed;
     pthread_mutex_unlock(&s->names->lock);
     if (failed) return "?";
-    uint32_t at = ((const uint32_t *)s->names->offset)[i];
-    const char *bytes = s->names->bytes;
+    uint32_t at = ((const uint32_t *)s->names->table[0])[i];
+    const char *bytes = s->names->table[1];
     // The table was checked when the shard was opened; the file may have changed since.
     return at < s->columns.rows[DATA__STRING_BYTES] &&
                    memchr(bytes + at, 0, (size_t)s->columns.rows[DATA__STRING_BYTES] - at)

@@ -4,7 +4,7 @@
 #define DATA_SHARD_COLUMNS_H
 
 #include "data/shard.h"
-#include "data/shard_h5.h"
+#include "data/shard_type.h"
 
 #include <xxhash.h>
 

@@ -27,12 +27,6 @@ static void quiet(void)
     (void)H5Eset_auto2(H5E_DEFAULT, NULL, NULL); // per thread; the message comes from data__h5_fail
 }
 
-size_t data__type_size(data__type t)
-{
-    static const size_t size[] = {1, 1, 2, 4, 4, 8, 8, 4, 2, 2};
-    return size[t];
-}
-
 static hid_t type_id(data__type t)
 {
     switch (t) {
@@ -194,17 +188,6 @@ mn_err data__h5_get_text(hid_t at, const char *path, const char *name, char *tex
     return ok ? MN_OK : mn_fail(MN_EDATA, "%s: no text attribute '%s' of at most %zu bytes", path, name, size - 1);
 }
 
-mn_err data__h5_get_int(hid_t at, const char *path, const char *name, int64_t *value)
-{
-    hid_t a = H5Aopen(at, name, H5P_DEFAULT), space = H5I_INVALID_HID;
-    if (a >= 0) space = H5Aget_space(a);
-    int ok = space >= 0 && H5Sget_simple_extent_npoints(space) == 1 && H5Aread(a, H5T_NATIVE_INT64, value) >= 0;
-    if (space >= 0) (void)H5Sclose(space);
-    if (a >= 0) (void)H5Aclose(a);
-    if (!ok) (void)H5Eclear2(H5E_DEFAULT);
-    return ok ? MN_OK : mn_fail(MN_EDATA, "%s: no integer attribute '%s'", path, name);
-}
-
 int data__h5_has(hid_t at, const char *name)
 {
     char step[256];
@@ -282,86 +265,6 @@ mn_err data__h5_reserve(hid_t at, const char *path, const char *name, uint64_t b
     if (d >= 0 && H5Dclose(d) < 0 && err == MN_OK) err = data__h5_fail(MN_EIO, path, "cannot allocate the payload");
     *offset = where;
     return err;
-}
-
-// Contiguous, without filters, stored in this file: what a digest of the file's bytes covers.
-static int is_plain(hid_t d)
-{
-    hid_t create = H5Dget_create_plist(d);
-    int ok = create >= 0 && H5Pget_layout(create) == H5D_CONTIGUOUS && H5Pget_nfilters(create) == 0 &&
-             H5Pget_external_count(create) == 0;
-    if (create >= 0) (void)H5Pclose(create);
-    return ok;
-}
-
-static int has_type(hid_t d, data__type type)
-{
-    hid_t t = H5Dget_type(d);
-    int ok = t >= 0 && H5Tequal(t, type_id(type)) > 0;
-    if (t >= 0) (void)H5Tclose(t);
-    return ok;
-}
-
-static int has_extent(hid_t d, int64_t width, int64_t *rows)
-{
-    hsize_t extent[2] = {0, 1};
-    hid_t s = H5Dget_space(d);
-    int dims = width == 0 ? 1 : 2;
-    int ok = s >= 0 && H5Sget_simple_extent_ndims(s) == dims && H5Sget_simple_extent_dims(s, extent, NULL) == dims &&
-             extent[0] <= INT64_MAX && (width == 0 || extent[1] == (hsize_t)width);
-    if (s >= 0) (void)H5Sclose(s);
-    *rows = ok ? (int64_t)extent[0] : 0;
-    return ok;
-}
-
-mn_err data__h5_read(hid_t at, const char *path, const char *name, data__type type, int64_t width, uint64_t most,
-                     int64_t *rows, void **values)
-{
-    hid_t d = data__h5_has(at, name) ? H5Dopen2(at, name, H5P_DEFAULT) : H5I_INVALID_HID;
-    void *p = NULL;
-    size_t bytes;
-    mn_err err = MN_OK;
-    if (d < 0) {
-        err = mn_fail(MN_EDATA, "%s: has no dataset '%s'", path, name);
-        goto out;
-    }
-    if (!is_plain(d) || !has_type(d, type) || !has_extent(d, width, rows)) {
-        err = mn_fail(MN_EDATA, "%s: dataset '%s' has another type, shape or storage than this format", path, name);
-        goto out;
-    }
-    MN_TRY_OUT(err, mn_mul_size((size_t)*rows, (size_t)(width ? width : 1) * data__type_size(type), &bytes));
-    if (bytes > most) {
-        err = mn_fail(MN_EDATA, "%s: dataset '%s' claims %zu bytes, more than the file has", path, name, bytes);
-        goto out;
-    }
-    p = malloc(bytes + 1);
-    if (!p) {
-        err = mn_fail(MN_EMEM, "%s: no memory for the %zu bytes of '%s'", path, bytes, name);
-        goto out;
-    }
-    if (*rows > 0 && H5Dread(d, type_id(type), H5S_ALL, H5S_ALL, H5P_DEFAULT, p) < 0) {
-        err = data__h5_fail(MN_EDATA, path, "reading a dataset failed");
-        goto out;
-    }
-    *values = p;
-    p = NULL;
-out:
-    free(p);
-    if (d >= 0) (void)H5Dclose(d);
-    return err;
-}
-
-mn_err data__h5_where(hid_t at, const char *path, const char *name, uint64_t *offset, uint64_t *bytes)
-{
-    int64_t rows = 0;
-    hid_t d = data__h5_has(at, name) ? H5Dopen2(at, name, H5P_DEFAULT) : H5I_INVALID_HID;
-    int ok = d >= 0 && is_plain(d) && has_type(d, DATA__U8) && has_extent(d, 0, &rows);
-    haddr_t where = ok && rows > 0 ? H5Dget_offset(d) : 0;
-    if (d >= 0) (void)H5Dclose(d);
-    if (!ok || where == HADDR_UNDEF) return mn_fail(MN_EDATA, "%s: '%s' is not a contiguous u8 dataset", path, name);
-    *offset = where;
-    *bytes = (uint64_t)rows;
-    return MN_OK;
 }
 
 const char *data_hdf5_version(char *text, size_t size, int *thread_safe)

@@ -1,32 +1,20 @@
 // HDF5 as the shard and feature files use it: contiguous, unfiltered, earliest format, every return code checked.
 // Included by data/shard*.c and data/features*.c only.
 //
-// HDF5 keeps pages of an open file to itself, reports success for what a full disk swallowed, and may segfault in its
-// own exit handler after such an error: so that handler is off, files are verified by reading them back, and damage is
-// found by our own digests before HDF5 parses a byte.
+// Shards are written with it and read without it (data/hdf5_read.h); feature files, which others may have written, are
+// read with it. HDF5 keeps pages of an open file to itself, reports success for what a full disk swallowed, and may
+// segfault in its own exit handler after such an error: so that handler is off, and files are verified by reading them
+// back.
 //
 // Threading: HDF5 serialises its calls with one lock; an id is used by one thread.
 #ifndef DATA_SHARD_H5_H
 #define DATA_SHARD_H5_H
 
+#include "data/shard_type.h"
 #include "nn/base/err.h"
 
 #include <hdf5.h>
 #include <stdint.h>
-
-typedef enum data__type {
-    DATA__U8,
-    DATA__I8,
-    DATA__U16,
-    DATA__U32,
-    DATA__I32,
-    DATA__U64,
-    DATA__I64,
-    DATA__F32,
-    DATA__F16, // 16-bit floats: for data__h5_write and data__h5_is only
-    DATA__BF16
-} data__type;
-size_t data__type_size(data__type t);
 
 // mn_fail(e, ...) with what HDF5 says about it appended.
 mn_err data__h5_fail(mn_err e, const char *path, const char *what);
@@ -40,7 +28,6 @@ MN_MUST_CHECK mn_err data__h5_put_text(hid_t at, const char *path, const char *n
 MN_MUST_CHECK mn_err data__h5_put_int(hid_t at, const char *path, const char *name, int64_t value);
 // A missing or too long text is MN_EDATA.
 MN_MUST_CHECK mn_err data__h5_get_text(hid_t at, const char *path, const char *name, char *text, size_t size);
-MN_MUST_CHECK mn_err data__h5_get_int(hid_t at, const char *path, const char *name, int64_t *value);
 int data__h5_is(hid_t type, data__type t);
 int data__h5_has_attribute(hid_t at, const char *name);
 int data__h5_has(hid_t at, const char *name); // link, groups on the way included: "label/expr"
@@ -53,11 +40,5 @@ MN_MUST_CHECK mn_err data__h5_write(hid_t at, const char *path, const char *name
                                     int64_t width, const void *values);
 // Allocates space for `bytes` u8 without writing any, and says where in the file it is (0 when bytes is 0).
 MN_MUST_CHECK mn_err data__h5_reserve(hid_t at, const char *path, const char *name, uint64_t bytes, uint64_t *offset);
-// Reads a whole dataset of exactly this type and width (0: one dimension) into new memory (the caller frees); *rows is what it has. More
-// than `most` bytes is MN_EDATA.
-MN_MUST_CHECK mn_err data__h5_read(hid_t at, const char *path, const char *name, data__type type, int64_t width,
-                                   uint64_t most, int64_t *rows, void **values);
-// Where the bytes of a contiguous u8 dataset are.
-MN_MUST_CHECK mn_err data__h5_where(hid_t at, const char *path, const char *name, uint64_t *offset, uint64_t *bytes);
 
 #endif

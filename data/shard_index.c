@@ -1,55 +1,88 @@
 // The index of a shard: everything but the payload, read and checked once, when the shard is opened.
 #include "data/shard_index.h"
 
-#include "data/shard_h5.h"
 #include "nn/base/mem.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { OPTIONS_MOST = 60000 }; // an HDF5 attribute holds at most 64 KiB
+static mn_err get_text(const data_shard *s, const data__hdf5 *h, const char *name, char *text, size_t size)
+{
+    const data__hdf5_attribute *a = data__hdf5_attribute_of(h, name);
+    if (!a || !a->text || strlen(a->text) >= size)
+        return mn_fail(MN_EDATA, "%s: no text attribute '%s' of at most %zu bytes", s->path, name, size - 1);
+    memcpy(text, a->text, strlen(a->text) + 1);
+    return MN_OK;
+}
 
-// Reading the parts of an open file, after the seal has vouched for them.
+static mn_err get_int(const data_shard *s, const data__hdf5 *h, const char *name, int64_t *value)
+{
+    const data__hdf5_attribute *a = data__hdf5_attribute_of(h, name);
+    if (!a || a->text) return mn_fail(MN_EDATA, "%s: no integer attribute '%s'", s->path, name);
+    *value = a->number;
+    return MN_OK;
+}
 
-static mn_err read_attributes(data_shard *s, hid_t file)
+static mn_err read_attributes(data_shard *s, const data__hdf5 *h)
 {
     data_shard_info *i = &s->info;
     char format[32];
-    int64_t version, shard, shards;
-    MN_TRY(data__h5_get_text(file, s->path, "format", format, sizeof(format)));
-    MN_TRY(data__h5_get_int(file, s->path, "format_version", &version));
+    int64_t version = 0, shard = 0, shards = 0;
+    MN_TRY(get_text(s, h, "format", format, sizeof(format)));
+    MN_TRY(get_int(s, h, "format_version", &version));
     if (strcmp(format, DATA__FORMAT) != 0 || version != DATA__FORMAT_VERSION)
         return mn_fail(MN_EDATA, "%s: format '%s' version %lld, this program reads '%s' version %d: import again",
                        s->path, format, (long long)version, DATA__FORMAT, DATA__FORMAT_VERSION);
-    MN_TRY(data__h5_get_text(file, s->path, "dataset", i->dataset, sizeof(i->dataset)));
-    MN_TRY(data__h5_get_text(file, s->path, "split", i->split, sizeof(i->split)));
-    MN_TRY(data__h5_get_text(file, s->path, "stream", i->stream, sizeof(i->stream)));
-    MN_TRY(data__h5_get_text(file, s->path, "importer", i->importer, sizeof(i->importer)));
-    MN_TRY(data__h5_get_text(file, s->path, "created_utc", i->created_utc, sizeof(i->created_utc)));
-    MN_TRY(data__h5_get_text(file, s->path, "source_manifest_xxh3", i->source, sizeof(i->source)));
-    MN_TRY(data__h5_get_text(file, s->path, "payload_xxh3", i->payload, sizeof(i->payload)));
-    MN_TRY(data__h5_get_text(file, s->path, "index_xxh3", i->index, sizeof(i->index)));
-    s->options = mn_calloc(1, OPTIONS_MOST);
-    MN_TRY(data__h5_get_text(file, s->path, "importer_options", s->options, OPTIONS_MOST));
-    s->options = mn_realloc(s->options, strlen(s->options) + 1, 1);
-    MN_TRY(data__h5_get_int(file, s->path, "shard_index", &shard));
-    MN_TRY(data__h5_get_int(file, s->path, "shard_count", &shards));
+    MN_TRY(get_text(s, h, "dataset", i->dataset, sizeof(i->dataset)));
+    MN_TRY(get_text(s, h, "split", i->split, sizeof(i->split)));
+    MN_TRY(get_text(s, h, "stream", i->stream, sizeof(i->stream)));
+    MN_TRY(get_text(s, h, "importer", i->importer, sizeof(i->importer)));
+    MN_TRY(get_text(s, h, "created_utc", i->created_utc, sizeof(i->created_utc)));
+    MN_TRY(get_text(s, h, "source_manifest_xxh3", i->source, sizeof(i->source)));
+    MN_TRY(get_text(s, h, "payload_xxh3", i->payload, sizeof(i->payload)));
+    MN_TRY(get_text(s, h, "index_xxh3", i->index, sizeof(i->index)));
+    const data__hdf5_attribute *options = data__hdf5_attribute_of(h, "importer_options");
+    if (!options || !options->text) return mn_fail(MN_EDATA, "%s: no text attribute 'importer_options'", s->path);
+    s->options = mn_strdup(options->text);
+    MN_TRY(get_int(s, h, "shard_index", &shard));
+    MN_TRY(get_int(s, h, "shard_count", &shards));
     if (shard < 0 || shard >= shards || shards > INT32_MAX)
         return mn_fail(MN_EDATA, "%s: is shard %lld of %lld", s->path, (long long)shard, (long long)shards);
     i->options = s->options;
     i->shard = (int)shard;
     i->shards = (int)shards;
-    return data__h5_get_int(file, s->path, "n_records", &i->records);
+    MN_TRY(get_int(s, h, "n_records", &i->records));
+    if (i->records < 0 || (uint64_t)i->records > s->seal.file_bytes)
+        return mn_fail(MN_EDATA, "%s: claims %lld records", s->path, (long long)i->records);
+    return MN_OK;
 }
 
-static mn_err read_columns(data_shard *s, hid_t file)
+// Copies a column to memory of its own, where its numbers are aligned.
+static mn_err copy_column(data_shard *s, const data__part_file *file, const data__hdf5_dataset *d, int c)
+{
+    const data__column_row *k = &data__column[c];
+    const uint8_t *bytes = d->bytes ? data__part_bytes(file, d->at, d->bytes) : (const uint8_t *)"";
+    int flat = k->width == 1;
+    if (d->type != k->type || d->dims != (flat ? 1 : 2) || (!flat && d->extent[1] != (uint64_t)k->width) || !bytes)
+        return mn_fail(MN_EDATA, "%s: dataset '%s' has another type, shape or place than this format", s->path,
+                       k->name);
+    s->columns.values[c] = malloc(d->bytes + 1);
+    if (!s->columns.values[c])
+        return mn_fail(MN_EMEM, "%s: no memory for the %llu bytes of '%s'", s->path, (unsigned long long)d->bytes,
+                       k->name);
+    memcpy(s->columns.values[c], bytes, d->bytes);
+    s->columns.rows[c] = (int64_t)d->extent[0];
+    return MN_OK;
+}
+
+static mn_err read_columns(data_shard *s, const data__part_file *file, const data__hdf5 *h)
 {
     for (int c = 0; c < DATA__COLUMN_COUNT; c++) {
         const data__column_row *k = &data__column[c];
-        if (!k->required && !data__h5_has(file, k->name)) continue;
-        MN_TRY(data__h5_read(file, s->path, k->name, k->type, k->width == 1 ? 0 : k->width, s->seal.file_bytes,
-                             &s->columns.rows[c], &s->columns.values[c]));
+        const data__hdf5_dataset *d = data__hdf5_find(h, k->name);
+        if (!d && k->required) return mn_fail(MN_EDATA, "%s: has no dataset '%s'", s->path, k->name);
+        if (!d) continue;
+        MN_TRY(copy_column(s, file, d, c));
         int64_t want = k->rows == DATA__RECORDS  ? s->info.records
                        : k->rows == DATA__BOUNDS ? s->info.records + 1
                        : k->rows == DATA__VIDEOS ? s->columns.rows[DATA__V_NAME]
@@ -62,12 +95,13 @@ static mn_err read_columns(data_shard *s, hid_t file)
     return MN_OK;
 }
 
-static mn_err check_payload(const data_shard *s, hid_t file)
+static mn_err check_payload(const data_shard *s, const data__hdf5 *h)
 {
-    uint64_t at, bytes;
-    MN_TRY(data__h5_where(file, s->path, "payload", &at, &bytes));
-    if (at != s->seal.payload_offset || bytes != s->seal.payload_bytes)
+    const data__hdf5_dataset *d = data__hdf5_find(h, "payload");
+    if (!d || d->type != DATA__U8 || d->dims != 1 || d->at != s->seal.payload_offset ||
+        d->bytes != s->seal.payload_bytes)
         return mn_fail(MN_EDATA, "%s: its payload is not where its seal says", s->path);
+    uint64_t bytes = d->bytes;
     const uint64_t *offset = s->columns.values[DATA__OFFSET];
     if (offset[0] != 0 || offset[s->info.records] != bytes)
         return mn_fail(MN_EDATA, "%s: its records do not cover its payload", s->path);
@@ -86,7 +120,7 @@ static mn_err check_strings(const data_shard *s)
     if (n < s->info.records || offset[0] != 0 || offset[n] != (uint64_t)size)
         return mn_fail(MN_EDATA, "%s: its table of names is too short", s->path);
     for (int64_t i = 0; i < n; i++)
-        if (offset[i] >= offset[i + 1] || bytes[offset[i + 1] - 1] != 0)
+        if (offset[i] >= offset[i + 1] || offset[i + 1] > (uint64_t)size || bytes[offset[i + 1] - 1] != 0)
             return mn_fail(MN_EDATA, "%s: name %lld of its table does not end", s->path, (long long)i);
     return MN_OK;
 }
@@ -186,45 +220,46 @@ void data__shard_index_fill(data_shard *s)
     };
 }
 
-static mn_err read_file(data_shard *s)
+// Where the names are in the file, for a reader that does not keep them.
+static void note_names(data_shard *s, const data__hdf5 *h)
 {
-    hid_t file;
-    mn_err err = MN_OK;
-    MN_TRY(data__h5_open(&file, s->path));
-    MN_TRY_OUT(err, read_attributes(s, file));
-    MN_TRY_OUT(err, read_columns(s, file));
-    MN_TRY_OUT(err, check_payload(s, file));
-    MN_TRY_OUT(err, check_strings(s));
-    MN_TRY_OUT(err, fill_videos(s));
-    XXH128_hash_t digest;
-    char text[DATA__DIGEST_TEXT];
-    MN_TRY_OUT(err, data__columns_digest(&s->columns, &digest));
-    data__digest_text(digest, text);
-    if (strcmp(text, s->info.index) != 0)
-        err = mn_fail(MN_EDATA, "%s: its index has digest %s, was written with %s", s->path, text, s->info.index);
-out:
-    if (H5Fclose(file) < 0 && err == MN_OK) err = data__h5_fail(MN_EDATA, s->path, "closing failed");
+    static const data__column_id column[] = {DATA__STRING_OFFSET, DATA__STRING_BYTES};
+    for (int k = 0; k < 2; k++) {
+        const data__hdf5_dataset *d = data__hdf5_find(h, data__column[column[k]].name);
+        if (d) s->name_place[k] = (data__name_place){d->at, d->bytes};
+    }
+}
+
+static mn_err parse(data_shard *s, const data__part_file *file, data__hdf5 *h)
+{
+    MN_TRY(data__hdf5_read(h, file, DATA__SEAL_BYTES, s->path));
+    MN_TRY(read_attributes(s, h));
+    MN_TRY(read_columns(s, file, h));
+    MN_TRY(check_payload(s, h));
+    MN_TRY(check_strings(s));
+    MN_TRY(fill_videos(s));
+    note_names(s, h);
+    return MN_OK;
+}
+
+mn_err data__shard_index_parse(data_shard *s, const data__part_file *file)
+{
+    data__hdf5 *h = mn_calloc(1, sizeof *h);
+    s->info.payload_bytes = s->seal.payload_bytes;
+    s->info.payload_offset = s->seal.payload_offset;
+    mn_err err = parse(s, file, h);
+    free(h);
     return err;
 }
 
-// The seal has vouched for every byte that is parsed, so what fails now is the way here, and is tried again, or a file that
-// was never written by this program. HDF5 tells a failing read by errno alone.
-mn_err data__shard_index_read(data_shard *s)
+mn_err data__shard_index_check(const data_shard *s)
 {
-    enum { ATTEMPTS = 3 };
-    mn_err err = MN_EIO;
-    for (int attempt = 0; attempt < ATTEMPTS && (err == MN_EDATA || err == MN_EIO); attempt++) {
-        data__columns_free(&s->columns);
-        free(s->videos);
-        free(s->options);
-        s->videos = NULL;
-        s->options = NULL;
-        errno = 0;
-        err = read_file(s);
-        if (err == MN_EDATA && errno == EIO)
-            err = mn_fail(MN_EIO, "%s: cannot read its index: %s", s->path, strerror(EIO));
-    }
-    return err;
+    XXH128_hash_t digest;
+    char text[DATA__DIGEST_TEXT];
+    MN_TRY(data__columns_digest(&s->columns, &digest));
+    data__digest_text(digest, text);
+    if (strcmp(text, s->info.index) == 0) return MN_OK;
+    return mn_fail(MN_EDATA, "%s: its index has digest %s, was written with %s", s->path, text, s->info.index);
 }
 
 // The video table refers to names; the columns that hold them are about to go.

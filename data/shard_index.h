@@ -2,6 +2,7 @@
 #ifndef DATA_SHARD_INDEX_H
 #define DATA_SHARD_INDEX_H
 
+#include "data/hdf5_read.h"
 #include "data/shard.h"
 #include "data/shard_columns.h"
 #include "data/shard_seal.h"
@@ -10,10 +11,13 @@
 #include <stdatomic.h>
 
 // Names of the records that an error asked for, read when they are not kept.
+typedef struct data__name_place {
+    uint64_t at, bytes; // of the file
+} data__name_place;
 typedef struct data__names {
     pthread_mutex_t lock;
-    void *offset, *bytes; // NULL: not read
-    int failed;
+    void *table[2]; // offsets and texts
+    int read, failed;
 } data__names;
 
 struct data_shard {
@@ -25,12 +29,16 @@ struct data_shard {
     data_index index;
     data_video *videos;
     data_shard_info info;
-    char *video_names; // own copies of them, when the other names are not kept
+    char *video_names;              // own copies of them, when the other names are not kept
+    data__name_place name_place[2]; // of the offsets and of the texts
     data__names *names;
 };
 
-// Reads attributes, columns and the video table, each checked, after the seal has vouched for the file.
-MN_MUST_CHECK mn_err data__shard_index_read(data_shard *s);
+// Attributes, columns and the video table, each checked: a pure function of the file's bytes and of s->seal, which say
+// where the payload is. Of s it needs path and seal, and it fills the rest but index.
+MN_MUST_CHECK mn_err data__shard_index_parse(data_shard *s, const data__part_file *file);
+// That the columns are those that were written, before any of them is dropped.
+MN_MUST_CHECK mn_err data__shard_index_check(const data_shard *s);
 // Frees the columns that keep (DATA_KEEP_*) does not name.
 void data__shard_index_drop(data_shard *s, int keep);
 void data__shard_index_fill(data_shard *s); // s->index, from what is left

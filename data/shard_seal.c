@@ -8,6 +8,7 @@
 
 static const char magic[16] = "mien sealed hdf5";
 enum { COVERED = DATA__SEAL_BYTES - 16, BLOCK = 1 << 20 };
+#define INDEX_MOST ((uint64_t)2 << 30) // 20 million records
 
 void data__digest_text(XXH128_hash_t h, char text[DATA__DIGEST_TEXT])
 {
@@ -96,7 +97,7 @@ out:
     return err;
 }
 
-mn_err data__seal_check(int fd, const char *path, uint64_t file_bytes, data__seal *seal)
+static mn_err read_seal(int fd, const char *path, uint64_t file_bytes, data__seal *seal)
 {
     unsigned char block[DATA__SEAL_BYTES];
     if (file_bytes < sizeof(block))
@@ -107,10 +108,43 @@ mn_err data__seal_check(int fd, const char *path, uint64_t file_bytes, data__sea
     if (seal->file_bytes != file_bytes)
         return mn_fail(MN_EDATA, "%s: has %llu bytes, was written with %llu: the file was cut or added to", path,
                        (unsigned long long)file_bytes, (unsigned long long)seal->file_bytes);
+    return MN_OK;
+}
+
+static mn_err check_digest(XXH128_hash_t digest, const char *path, const data__seal *seal)
+{
+    if (XXH128_isEqual(digest, seal->digest)) return MN_OK;
+    return mn_fail(MN_EDATA, "%s: its index (labels, offsets, structure) is damaged", path);
+}
+
+mn_err data__seal_check(int fd, const char *path, uint64_t file_bytes, data__seal *seal)
+{
     XXH128_hash_t digest;
+    MN_TRY(read_seal(fd, path, file_bytes, seal));
     MN_TRY(digest_covered(fd, path, seal, &digest));
-    if (!XXH128_isEqual(digest, seal->digest))
-        return mn_fail(MN_EDATA, "%s: its index (labels, offsets, structure) is damaged", path);
+    return check_digest(digest, path, seal);
+}
+
+mn_err data__seal_read(int fd, const char *path, uint64_t file_bytes, data__seal *seal, data__part_file *part,
+                       void **memory)
+{
+    *memory = NULL;
+    MN_TRY(read_seal(fd, path, file_bytes, seal));
+    uint64_t head = seal->payload_bytes ? seal->payload_offset : file_bytes, tail_at = head + seal->payload_bytes;
+    uint64_t bytes = file_bytes - seal->payload_bytes;
+    if (bytes > INDEX_MOST)
+        return mn_fail(MN_EDATA, "%s: claims an index of %llu bytes", path, (unsigned long long)bytes);
+    uint8_t *p = malloc(bytes);
+    if (!p) return mn_fail(MN_EMEM, "%s: no memory for its index of %llu bytes", path, (unsigned long long)bytes);
+    mn_err err = data_file_pread(fd, path, p, head, 0);
+    if (err == MN_OK) err = data_file_pread(fd, path, p + head, bytes - head, tail_at);
+    if (err == MN_OK) err = check_digest(XXH3_128bits(p + DATA__SEAL_BYTES, bytes - DATA__SEAL_BYTES), path, seal);
+    if (err != MN_OK) {
+        free(p);
+        return err;
+    }
+    *part = (data__part_file){p, p + head, head, tail_at, file_bytes};
+    *memory = p;
     return MN_OK;
 }
 
