@@ -37,9 +37,11 @@ static int keep(void *ctx, const char *path, const char *name, data__kind kind)
     return 0;
 }
 
+// "": none, the picture is left out.
 static const char *split_of(const folder_state *s, const char *name)
 {
     const data__folder_label *label = data__folder_labels_find(&s->labels, name);
+    if (label && label->rejected) return "";
     if (label && label->split != DATA_SPLIT_NONE) return data_split_name(label->split);
     static const struct {
         const char *folder, *split;
@@ -72,6 +74,7 @@ static void check_rows(data__import *im, folder_state *s)
     if (s->n) qsort(s->names, (size_t)s->n, sizeof *s->names, by_name);
     for (int64_t i = 0; i < s->labels.n; i++) {
         const data__folder_label *row = &s->labels.rows[i];
+        if (row->rejected) continue; // listed already
         if (!s->n || !bsearch(row->name, s->names, (size_t)s->n, sizeof *s->names, compare_name))
             data__import_reject(im, DATA__REJECT_MISSING, row->name, row->line, "a row of " DATA__FOLDER_LABELS);
     }

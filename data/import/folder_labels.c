@@ -106,12 +106,7 @@ static data__reason read_split(data__text t, data__folder_label *f)
 
 static data__reason read_field(int meaning, data__text t, data__folder_label *f)
 {
-    if (meaning == NAME) {
-        free(f->name);
-        f->name = data__text_copy(t);
-        return DATA__REASON_COUNT;
-    }
-    if (t.n == 0) return DATA__REASON_COUNT;
+    if (meaning == NAME || t.n == 0) return DATA__REASON_COUNT;
     if (meaning == SPLIT) return read_split(t, f);
     if (meaning == EXPRESSION) return read_expression(t, f);
     return meaning < AU0 ? read_affect(t, meaning - VALENCE, f) : read_unit(t, meaning - AU0, f);
@@ -124,28 +119,37 @@ static void reject(const reader *r, data__reason reason, int64_t line, int colum
     data__import_reject(r->im, reason, DATA__FOLDER_LABELS, line, detail);
 }
 
+// Lists what is wrong with a row, once. The picture is told of every row that has it.
+static int is_sound(const reader *r, int64_t line, const data__text *fields, int n, data__folder_label *f)
+{
+    for (int k = 0; k < n && k < r->n_columns; k++)
+        if (r->meaning[k] == NAME) f->name = data__text_copy(data__trim(fields[k]));
+    if (n != r->n_columns) {
+        char detail[64];
+        (void)snprintf(detail, sizeof detail, "%d columns, the head line has %d", n, r->n_columns);
+        data__import_reject(r->im, DATA__REJECT_COLUMNS, DATA__FOLDER_LABELS, line, detail);
+        return 0;
+    }
+    for (int k = 0; k < n; k++) {
+        data__text t = data__trim(fields[k]);
+        data__reason reason = read_field(r->meaning[k], t, f);
+        if (reason == DATA__REASON_COUNT) continue;
+        reject(r, reason, line, r->meaning[k], t);
+        return 0;
+    }
+    return 1;
+}
+
 static mn_err take_row(void *ctx, int64_t line, const data__text *fields, int n)
 {
     reader *r = ctx;
     data__folder_labels *l = r->out;
     if (r->n_columns == 0) return read_head(r, line, fields, n);
     r->im->tally->rows++;
-    if (n != r->n_columns) {
-        char detail[64];
-        (void)snprintf(detail, sizeof detail, "%d columns, the head line has %d", n, r->n_columns);
-        data__import_reject(r->im, DATA__REJECT_COLUMNS, DATA__FOLDER_LABELS, line, detail);
-        return MN_OK;
-    }
     data__folder_label f = {.line = line, .expr = -1, .va = {NAN, NAN}};
     memset(f.au, -1, sizeof f.au);
-    for (int k = 0; k < n; k++) {
-        data__text t = data__trim(fields[k]);
-        data__reason reason = read_field(r->meaning[k], t, &f);
-        if (reason == DATA__REASON_COUNT) continue;
-        reject(r, reason, line, r->meaning[k], t);
-        free(f.name);
-        return MN_OK;
-    }
+    f.rejected = !is_sound(r, line, fields, n, &f);
+    if (!f.name) return MN_OK; // a row that ends before it
     l->rows = mn_grow(l->rows, l->n, &l->capacity, sizeof *l->rows);
     l->rows[l->n++] = f;
     return MN_OK;
@@ -155,10 +159,11 @@ static int by_name(const void *a, const void *b)
 {
     const data__folder_label *x = a, *y = b;
     int order = strcmp(x->name, y->name);
+    if (order == 0) order = x->rejected - y->rejected;
     return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
-// The first row of a picture counts.
+// Of a picture the first row counts that can be used.
 static void sort_rows(reader *r)
 {
     data__folder_labels *l = r->out;
@@ -166,8 +171,9 @@ static void sort_rows(reader *r)
     if (l->n) qsort(l->rows, (size_t)l->n, sizeof *l->rows, by_name);
     for (int64_t i = 0; i < l->n; i++) {
         if (n && strcmp(l->rows[n - 1].name, l->rows[i].name) == 0) {
-            data__import_reject(r->im, DATA__REJECT_DUPLICATE, l->rows[i].name, l->rows[i].line,
-                                "an earlier row of " DATA__FOLDER_LABELS " has this picture too");
+            if (!l->rows[i].rejected)
+                data__import_reject(r->im, DATA__REJECT_DUPLICATE, l->rows[i].name, l->rows[i].line,
+                                    "an earlier row of " DATA__FOLDER_LABELS " has this picture too");
             free(l->rows[i].name);
             continue;
         }

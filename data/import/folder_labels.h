@@ -15,7 +15,8 @@
 typedef struct data__folder_label {
     char *name; // of the picture, from the folder that holds labels.csv
     int64_t line;
-    int split; // DATA_SPLIT_NONE: what its folder says
+    int rejected; // no row of it can be used: the picture is left out, as any split might be meant
+    int split;    // DATA_SPLIT_NONE: what its folder says
     int8_t expr, au[DATA_AUS];
     float va[2];
     uint32_t mask; // DATA_HAS_*
@@ -27,7 +28,7 @@ typedef struct data__folder_labels {
     data_writer_cfg columns;  // has_*: of the head line
 } data__folder_labels;
 
-// Without the file: no rows, no columns. Rows that cannot be used are rejected by line; a column that is none of these
+// Without the file: no rows, no columns. Rows that cannot be used are rejected by line, which is listed; a column that is none of these
 // fails.
 MN_MUST_CHECK mn_err data__folder_labels_read(data__folder_labels *l, data__import *im);
 const data__folder_label *data__folder_labels_find(const data__folder_labels *l, const char *name); // NULL: no row
