@@ -140,7 +140,7 @@ static mn_err read_attribute(const reader *r, const uint8_t *m, uint64_t n, uint
     data__type integer;
     *a = (data__hdf5_attribute){.name = (const char *)m + 8};
     if (size < 1 || size > n - value_at) return wrong(r, at, "an attribute that is longer than its message");
-    if ((t[0] == 0x13) && value[size - 1] == 0) // a text with its end
+    if (t[0] == 0x13 && value[size - 1] == 0) // a text with its end
         a->text = (const char *)value;
     else if (find_type(t, type, &integer) && integer == DATA__I64)
         a->number = (int64_t)number(value, 8);
@@ -252,9 +252,9 @@ static mn_err read_member(reader *r, const uint8_t *entry, const uint8_t *names,
     uint64_t name = number(entry, 8), address = number(entry + 8, 8);
     char full[DATA__HDF5_NAME];
     const char *text = (const char *)names + (name < names_bytes ? name : 0);
-    if (name >= names_bytes || !memchr(text, 0, names_bytes - name) || !*text || strchr(text, '/'))
-        return wrong(r, r->base + address, "an object without a name");
-    size_t before = strlen(prefix), n = strlen(text);
+    uint64_t most = name < names_bytes ? names_bytes - name : 0;
+    size_t before = strlen(prefix), n = strnlen(text, most < sizeof full ? most : sizeof full);
+    if (n == 0 || n == most || memchr(text, '/', n)) return wrong(r, r->base + address, "an object without a name");
     if (before + n + 2 > sizeof full)
         return wrong(r, r->base + address, "an object whose name is longer than those of shards");
     memcpy(full, prefix, before);

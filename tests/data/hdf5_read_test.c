@@ -64,30 +64,80 @@ static herr_t compare_attribute(hid_t at, const char *name, const H5A_info_t *in
     return 0;
 }
 
+static herr_t count_dataset(hid_t at, const char *name, const H5L_info_t *link, void *ctx)
+{
+    (void)link;
+    hid_t object = H5Oopen(at, name, H5P_DEFAULT);
+    *(int *)ctx += H5Iget_type(object) == H5I_DATASET;
+    H5Oclose(object);
+    return 0;
+}
+
+static void compare(const char *path)
+{
+    data__hdf5 *h = mn_calloc(1, sizeof *h);
+    unsigned char *bytes;
+    size_t size;
+    int datasets = 0;
+    cr_assert_eq(read_file(h, path, &bytes, &size), MN_OK, "%s", mn_errmsg());
+    hid_t file;
+    cr_assert_eq(data__h5_open(&file, path), MN_OK);
+    cr_assert_geq(H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, count_dataset, &datasets), 0);
+    cr_assert_eq(h->n_datasets, datasets);
+    cr_assert_geq(H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, compare_dataset, h), 0);
+    cr_assert_geq(H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_INC, NULL, compare_attribute, h), 0);
+    hid_t top = H5Gopen2(file, "/", H5P_DEFAULT);
+    cr_assert_eq(H5Aget_num_attrs(top), h->n_attributes);
+    H5Gclose(top);
+    cr_assert_eq(data__h5_close(file, path), MN_OK);
+    free(bytes);
+    free(h);
+}
+
 Test(hdf5_read, says_what_the_library_says)
 {
-    static const int64_t records[] = {1, 60, 5000};
+    static const int64_t records[] = {0, 1, 60, 5000};
     for (size_t i = 0; i < sizeof records / sizeof *records; i++) {
         char *dir = support_folder(), path[600];
         support_shard(dir, 0, 1, records[i]);
         snprintf(path, sizeof path, "%s/made-all-00000-of-00001.h5", dir);
-        data__hdf5 *h = mn_calloc(1, sizeof *h);
-        unsigned char *bytes;
-        size_t size;
-        cr_assert_eq(read_file(h, path, &bytes, &size), MN_OK, "%s", mn_errmsg());
-        hid_t file;
-        cr_assert_eq(data__h5_open(&file, path), MN_OK);
-        H5G_info_t root;
-        cr_assert_geq(H5Gget_info(file, &root), 0);
-        cr_assert_gt(h->n_datasets, (int)root.nlinks);
-        cr_assert_geq(H5Lvisit(file, H5_INDEX_NAME, H5_ITER_INC, compare_dataset, h), 0);
-        cr_assert_geq(H5Aiterate2(file, H5_INDEX_NAME, H5_ITER_INC, NULL, compare_attribute, h), 0);
-        hid_t top = H5Gopen2(file, "/", H5P_DEFAULT);
-        cr_assert_eq(H5Aget_num_attrs(top), h->n_attributes);
-        H5Gclose(top);
-        cr_assert_eq(data__h5_close(file, path), MN_OK);
-        free(bytes);
-        free(h);
+        compare(path);
+        support_remove(dir);
+    }
+}
+
+// Every column there is, no payload, and a text as long as an attribute takes.
+Test(hdf5_read, extremes_are_read_as_they_were_written)
+{
+    enum { LONGEST = 64000 };
+    static char options[LONGEST + 1];
+    memset(options, 'x', LONGEST);
+    for (int full = 0; full < 2; full++) {
+        char *dir = support_folder(), path[600];
+        data_writer_cfg cfg = {
+            .dir = dir, .dataset = "made", .split = "all", .stream = "image", .importer = "test", .count = 1};
+        if (full) {
+            cfg.options_json = options;
+            cfg.has_expr = cfg.has_au = cfg.has_va = cfg.has_identity = cfg.has_attr = cfg.has_votes = 1;
+            cfg.has_age = cfg.has_gender = cfg.has_box = cfg.has_original = cfg.has_video = 1;
+        }
+        for (int records = 0; records < 2; records++) {
+            data_writer *w;
+            data_shard *s;
+            cr_assert_eq(data_writer_open(&w, &cfg), MN_OK);
+            data_record r = {.name = "a", .expr = -1, .video = -1};
+            if (records) cr_assert_eq(data_writer_add(w, &r), MN_OK);
+            cr_assert_eq(data_writer_close(w), MN_OK, "%s", mn_errmsg());
+            snprintf(path, sizeof path, "%s/made-all-00000-of-00001.h5", dir);
+            compare(path);
+            cr_assert_eq(data_shard_open(&s, path), MN_OK, "%s", mn_errmsg());
+            const data_shard_info *info = data_shard_about(s);
+            cr_assert(info->records == records && info->payload_bytes == 0 && info->videos == 0);
+            cr_assert_str_eq(info->options, full ? options : "{}");
+            cr_assert_eq(data_shard_index(s)->n, records);
+            cr_assert_eq(data_shard_verify(s, NULL), MN_OK, "%s", mn_errmsg());
+            data_shard_close(s);
+        }
         support_remove(dir);
     }
 }
