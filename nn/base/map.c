@@ -15,13 +15,14 @@
 #include <unistd.h>
 
 typedef struct mn_map_entry {
-    const char *begin;
-    size_t bytes;
-    const char *text; // "mien: PATH: cannot read at byte "
-    struct mn_map_entry *_Atomic next;
+    const char *_Atomic begin; // NULL: of no map now
+    _Atomic size_t bytes;
+    char *text; // "mien: PATH: cannot read at byte "
+    struct mn_map_entry *next;
 } mn_map_entry;
 
-// What the signal handler must see. It runs in the thread that reads a map, and only reads the list.
+// What the signal handler must see. It runs in the thread that reads a map, and only reads the list, while other threads
+// open and close theirs: so an entry stays in the list, and is used again.
 static mn_map_entry *_Atomic entries;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // of changes to the list
 static struct sigaction before;
@@ -46,14 +47,15 @@ static void on_fault(int number, siginfo_t *info, void *context)
     const char *at = info->si_addr;
     int is_sent = info->si_code <= 0; // by a process: there is no address
     (void)context;
-    for (const mn_map_entry *e = is_sent ? NULL : atomic_load(&entries); e; e = atomic_load(&e->next)) {
+    for (mn_map_entry *e = is_sent ? NULL : atomic_load(&entries); e; e = e->next) {
         char digits[24];
-        if (at < e->begin || at >= e->begin + e->bytes) continue;
-        struct iovec line[] = {{(void *)(uintptr_t)e->text, strlen(e->text)},
-                               {digits, put_number(digits, (size_t)(at - e->begin))},
+        const char *begin = atomic_load(&e->begin);
+        if (!begin || at < begin || at >= begin + atomic_load(&e->bytes)) continue;
+        struct iovec line[] = {{e->text, strlen(e->text)},
+                               {digits, put_number(digits, (size_t)(at - begin))},
                                {(void *)(uintptr_t)rest, sizeof rest - 1}};
-        (void)!writev(STDERR_FILENO, line,
-                      3); // at once, between the lines of other ranks; there is nobody left to tell
+        // At once, between the lines of other ranks; there is nobody left to tell of a failure.
+        (void)!writev(STDERR_FILENO, line, 3);
         _exit(mn_exit_code(MN_EIO));
     }
     (void)sigaction(number, &before, NULL); // not ours: the instruction is tried again, and fails as it would have
@@ -69,27 +71,29 @@ static void watch_faults(void)
 
 static void add_entry(mn_map *m, const char *path)
 {
-    mn_map_entry *e = mn_calloc(1, sizeof *e);
-    e->begin = m->at;
-    e->bytes = m->bytes;
-    e->text = mn_sprintf("mien: %s: cannot read at byte ", path);
-    m->entry = e;
     (void)pthread_mutex_lock(&lock);
-    atomic_store(&e->next, atomic_load(&entries));
-    atomic_store(&entries, e);
+    mn_map_entry *first = atomic_load(&entries), *e = first;
+    while (e && atomic_load(&e->begin))
+        e = e->next;
+    int is_new = !e;
+    if (is_new) e = mn_calloc(1, sizeof *e);
+    if (is_new) e->next = first;
+    e->text = mn_sprintf("mien: %s: cannot read at byte ", path);
+    atomic_store(&e->bytes, m->bytes);
+    atomic_store(&e->begin, m->at);
+    if (is_new) atomic_store(&entries, e);
     (void)pthread_mutex_unlock(&lock);
+    m->entry = e;
 }
 
 static void remove_entry(mn_map_entry *e)
 {
     (void)pthread_mutex_lock(&lock);
-    mn_map_entry *_Atomic *at = &entries;
-    for (mn_map_entry *other; (other = atomic_load(at)) != e;)
-        at = &other->next;
-    atomic_store(at, atomic_load(&e->next));
+    char *text = e->text; // nobody reads a map that is being closed
+    e->text = NULL;
+    atomic_store(&e->begin, NULL);
     (void)pthread_mutex_unlock(&lock);
-    free((void *)(uintptr_t)e->text);
-    free(e);
+    free(text);
 }
 
 mn_err mn_map_open(mn_map *out, const char *path)
