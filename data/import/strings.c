@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BLOCK = 1 << 18 };
+enum { FIRST = 1 << 10, BLOCK = 1 << 18 }; // a folder has few names or many: each block is twice the one before
 
 struct data__strings_block {
     struct data__strings_block *before;
@@ -15,7 +15,8 @@ struct data__strings_block {
 char *data__strings_add(data__strings *s, const char *p, size_t n)
 {
     if (!s->last || n >= s->size - s->used) {
-        size_t size = n < BLOCK ? BLOCK : n + 1;
+        size_t size = s->size == 0 ? FIRST : s->size < BLOCK ? 2 * s->size : BLOCK;
+        if (size <= n) size = n + 1;
         struct data__strings_block *b = mn_calloc(1, sizeof(*b) + size);
         b->before = s->last;
         *s = (data__strings){.last = b, .size = size};
