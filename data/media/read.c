@@ -388,10 +388,13 @@ static mn_err end_piece(sound *s, const file *f)
     return rc < 0 ? mn_fail(MN_EDATA, "%s: cannot resample its sound: %s", f->name, media_error(rc)) : MN_OK;
 }
 
+// A time that no differences can be taken of is none.
 static int64_t time_of(const file *f)
 {
+    const int64_t most = INT64_MAX / 4;
     int64_t t = f->frame->best_effort_timestamp;
-    return t == AV_NOPTS_VALUE ? t : av_rescale_q(t, f->format->streams[f->stream]->time_base, AV_TIME_BASE_Q);
+    if (t != AV_NOPTS_VALUE) t = av_rescale_q(t, f->format->streams[f->stream]->time_base, AV_TIME_BASE_Q);
+    return t > most || t < -most ? AV_NOPTS_VALUE : t;
 }
 
 static void note_start(sound *s, int64_t t_us)
