@@ -82,7 +82,9 @@ int mn__yaml_character(const char *at, size_t left, size_t *used);
 // schema_scalar.c
 typedef enum mn__verdict { MN__FITS, MN__WRONG_TYPE, MN__OUT_OF_RANGE } mn__verdict;
 mn__verdict mn__scalar_parse(const mn_option *o, const char *text, size_t size, mn__value *out);
-void mn__value_print(FILE *out, const mn_option *o, const mn__value *v); // as YAML, in one line
+// MN__HASHED must never change: checkpoints hold digests of it, and a run with another digest is not resumed.
+typedef enum mn__form { MN__SHOWN, MN__HASHED } mn__form;
+void mn__value_print(FILE *out, const mn_option *o, const mn__value *v, mn__form form); // as YAML, in one line
 
 // schema_value.c
 int mn__is_nothing(const yaml_node_t *node); // an empty plain value

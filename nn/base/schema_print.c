@@ -46,7 +46,7 @@ static char *value_text(const mn_option *o, const mn__value *v)
     char *text;
     size_t size;
     FILE *f = open_text(&text, &size);
-    mn__value_print(f, o, v);
+    mn__value_print(f, o, v, MN__SHOWN);
     close_text(f);
     return text;
 }
@@ -77,7 +77,7 @@ static void print_group(FILE *f, item *items, int64_t n, const char *group, size
             continue;
         }
         fprintf(f, "%*s%s: ", indent, "", key + n_group);
-        mn__value_print(f, items[i].option, items[i].value);
+        mn__value_print(f, items[i].option, items[i].value, MN__SHOWN);
         fputc('\n', f);
         items[i].printed = 1;
     }
@@ -114,7 +114,7 @@ uint64_t mn_recipe_digest(const mn_recipe *r, unsigned without)
     for (int64_t i = 0; i < n; i++) {
         if (items[i].option->flags & without) continue;
         fprintf(f, "%s: ", items[i].option->key);
-        mn__value_print(f, items[i].option, items[i].value);
+        mn__value_print(f, items[i].option, items[i].value, MN__HASHED);
         fputc('\n', f);
     }
     close_text(f);

@@ -123,15 +123,15 @@ mn__verdict mn__scalar_parse(const mn_option *o, const char *text, size_t size, 
     }
 }
 
-// The shortest decimal that reads back as the same number; 300, not 3e+02.
-static void print_float(FILE *out, double x)
+// The shortest decimal that reads back as the same number; for people 300, not 3e+02.
+static void print_float(FILE *out, double x, mn__form form)
 {
     char text[40];
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, x);
         if (strtod(text, NULL) == x) break;
     }
-    if (x == floor(x) && fabs(x) < 1e7) snprintf(text, sizeof text, "%.0f", x);
+    if (form == MN__SHOWN && x == floor(x) && fabs(x) < 1e7) snprintf(text, sizeof text, "%.0f", x);
     fputs(text, out);
 }
 
@@ -145,40 +145,40 @@ static void print_quoted(FILE *out, const char *s)
     fputc('"', out);
 }
 
-static void print_record(FILE *out, const mn_option *rows, const mn__value *values)
+static void print_record(FILE *out, const mn_option *rows, const mn__value *values, mn__form form)
 {
     for (int64_t i = 0; rows[i].key; i++) {
         fprintf(out, "%s%s: ", i ? ", " : "{", rows[i].key);
-        mn__value_print(out, &rows[i], &values[i]);
+        mn__value_print(out, &rows[i], &values[i], form);
     }
     fputc('}', out);
 }
 
-static void print_element(FILE *out, const mn_option *o, const mn__value *v, int64_t i)
+static void print_element(FILE *out, const mn_option *o, const mn__value *v, int64_t i, mn__form form)
 {
     switch (o->type) {
     case MN_TYPE_INTS:
         fprintf(out, "%lld", (long long)((const int64_t *)v->list)[i]);
         break;
     case MN_TYPE_FLOATS:
-        print_float(out, ((const double *)v->list)[i]);
+        print_float(out, ((const double *)v->list)[i], form);
         break;
     case MN_TYPE_STRINGS:
         print_quoted(out, ((const char *const *)v->list)[i]);
         break;
     default:
-        print_record(out, o->rows, (const mn__value *)v->list + i * mn__rows_count(o->rows));
+        print_record(out, o->rows, (const mn__value *)v->list + i * mn__rows_count(o->rows), form);
     }
 }
 
-void mn__value_print(FILE *out, const mn_option *o, const mn__value *v)
+void mn__value_print(FILE *out, const mn_option *o, const mn__value *v, mn__form form)
 {
     switch (o->type) {
     case MN_TYPE_INT:
         fprintf(out, "%lld", (long long)v->i);
         return;
     case MN_TYPE_FLOAT:
-        print_float(out, v->f);
+        print_float(out, v->f, form);
         return;
     case MN_TYPE_BOOL:
         fputs(v->i ? "true" : "false", out);
@@ -195,7 +195,7 @@ void mn__value_print(FILE *out, const mn_option *o, const mn__value *v)
     fputc('[', out);
     for (int64_t i = 0; i < v->i; i++) {
         if (i) fputs(", ", out);
-        print_element(out, o, v, i);
+        print_element(out, o, v, i, form);
     }
     fputc(']', out);
 }

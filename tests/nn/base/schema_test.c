@@ -8,6 +8,8 @@
 #include <unistd.h>
 #include <sys/stat.h>
 
+#include <xxhash.h>
+
 typedef struct part_conf {
     const char *set, *split;
     double weight;
@@ -428,6 +430,31 @@ Test(schema, digest_is_of_the_fixed_options)
         cr_assert_eq(read_one(&f, "task: a\n", rows[i].override), MN_OK);
         cr_expect_eq(mn_recipe_digest(f.r, MN_FREE) == digest, rows[i].same, "%s", rows[i].override);
         mn_recipe_free(f.r);
+    }
+}
+
+// Checkpoints hold digests: they must not change with how numbers are shown.
+Test(schema, digest_is_not_of_what_is_shown)
+{
+    static const mn_option rows[] = {MN_OPT_FLOAT(part_conf, weight, "weight", "1", 0, 1e6, 0, ""), {0}};
+    static const struct {
+        const char *recipe, *shown, *hashed;
+    } cases[] = {{"weight: 3e2\n", "weight: 300\n", "weight: 3e+02\n"},
+                 {"weight: 10.0\n", "weight: 10\n", "weight: 1e+01\n"},
+                 {"weight: 250\n", "weight: 250\n", "weight: 2.5e+02\n"},
+                 {"weight: .05\n", "weight: 0.05\n", "weight: 0.05\n"},
+                 {"weight: 1000000\n", "weight: 1000000\n", "weight: 1e+06\n"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mn_recipe *r;
+        const char *text = cases[i].recipe, *hashed = cases[i].hashed;
+        cr_assert_eq(mn_recipe_parse(&r, "r.yaml", text, strlen(text), NULL, 0), MN_OK, "%s", mn_errmsg());
+        mn_recipe_table(r, rows, NULL);
+        cr_assert_eq(mn_recipe_resolve(r), MN_OK, "%s", mn_errmsg());
+        char *shown = mn_recipe_text(r);
+        cr_expect_str_eq(shown, cases[i].shown);
+        cr_expect_eq(mn_recipe_digest(r, 0), XXH3_64bits(hashed, strlen(hashed)), "%s", shown);
+        free(shown);
+        mn_recipe_free(r);
     }
 }
 
