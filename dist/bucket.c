@@ -31,7 +31,7 @@ struct dist_buckets {
     dist_window *window;
     dist_range *bucket;
     uint64_t *seq; // (n): of the trace
-    int n, on;
+    int n;
     int64_t base;                               // buckets of earlier steps
     int ready, summed, sent, published, copied; // of this step: how many this rank has brought so far
     int arrived[DIST_FLIGHTS];                  // leader: of the sums over groups that are under way
@@ -149,15 +149,10 @@ static void mark_ready(dist_buckets *b, int upto)
     show(b, READY, b->ready);
 }
 
-void dist_buckets_enable(dist_buckets *b, int on)
-{
-    b->on = on;
-}
-
 mn_err dist_buckets_on_step(void *buckets, int step)
 {
     dist_buckets *b = buckets;
-    if (!b->on || b->comm->at.world == 1) return MN_OK;
+    if (b->comm->at.world == 1) return MN_OK;
     int ready = b->ready, moved;
     while (ready < b->n && b->bucket[ready].ready_step <= step)
         ready++;
@@ -281,7 +276,6 @@ mn_err dist_buckets_of_ranges(dist_buckets **out, dist_comm *c, dist_window *w, 
     b->comm = c;
     b->window = w;
     b->n = n;
-    b->on = 1;
     b->bucket = mn_calloc((size_t)n, sizeof *b->bucket);
     b->seq = mn_calloc((size_t)n, sizeof *b->seq);
     memcpy(b->bucket, ranges, (size_t)n * sizeof *ranges);

@@ -56,9 +56,7 @@ MN_MUST_CHECK mn_err dist_ranges_compare(dist_comm *c, const dist_range *ranges,
 void dist_buckets_free(dist_buckets *b);
 int dist_buckets_count(const dist_buckets *b);
 
-dist_control *dist_buckets_control(dist_buckets *b); // this rank's words
-// Off: the hook does nothing. For all but the last micro-batch of a step.
-void dist_buckets_enable(dist_buckets *b, int on);
+dist_control *dist_buckets_control(dist_buckets *b);  // this rank's words
 mn_err dist_buckets_on_step(void *buckets, int step); // nn_step_hook
 // Marks what is left, finishes every bucket, hands out the summed control words (sum may be NULL).
 MN_MUST_CHECK mn_err dist_buckets_wait(dist_buckets *b, dist_control *sum);

@@ -28,6 +28,57 @@ struct dist_nccl {
     char why[512];
 };
 
+// --- aborting ---
+
+typedef struct aborting {
+    const nn_nccl *call;
+    void *nccl;
+    atomic_int done;
+} aborting;
+
+static void *abort_thread(void *arg)
+{
+    aborting *a = arg;
+    (void)mn_fault("nccl.abort"); // the tests' abort that hangs
+    (void)a->call->abort(a->nccl);
+    atomic_store(&a->done, 1);
+    return NULL;
+}
+
+static void forget_recordings(dist_nccl *n)
+{
+    for (int i = 0; i < n->graphs; i++)
+        nn_graph_forget(n->graph[i]);
+    n->graphs = 0;
+}
+
+// The library's abort may itself hang on a broken fabric: it gets a thread, and a time. It ends what is on the GPUs first,
+// then waits for the recordings to be gone. 1: the library came back; 0: it did not, and the process should end.
+static int abort_library(dist_nccl *n)
+{
+    pthread_t thread;
+    if (!n->nccl) return 1;
+    aborting *a = mn_calloc(1, sizeof *a);
+    *a = (aborting){.call = n->call, .nccl = n->nccl};
+    n->nccl = NULL;
+    if (n->failed == MN_OK) {
+        n->failed = MN_ERETRY;
+        snprintf(n->why, sizeof n->why, "the communicator of the GPUs was aborted; run again");
+    }
+    if (pthread_create(&thread, NULL, abort_thread, a) != 0) return 0;
+    forget_recordings(n);
+    for (int i = 0; i < ABORT_SECONDS * 100 && !atomic_load(&a->done); i++)
+        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
+    int done = atomic_load(&a->done);
+    if (done) {
+        (void)pthread_join(thread, NULL);
+        free(a);
+    } else {
+        (void)pthread_detach(thread); // keeps *a
+    }
+    return done;
+}
+
 // The library cannot go on, and only this rank knows: the others wait for a sum on their GPUs, where no agreement reaches
 // them. So this rank gives up, which they notice while they wait.
 MN_NORETURN static void give_up(dist_nccl *n, const char *what, int result)
@@ -35,7 +86,7 @@ MN_NORETURN static void give_up(dist_nccl *n, const char *what, int result)
     char why[512];
     snprintf(why, sizeof why, "rank %d (host %s): NCCL: %s: %s; run again", n->comm->at.rank, n->comm->at.host, what,
              n->call->error_string(result));
-    if (!dist_nccl_abort(n)) mn_warn("NCCL does not come back from its abort; the process ends without it");
+    if (!abort_library(n)) mn_warn("NCCL does not come back from its abort; the process ends without it");
     (void)mn_fail(MN_ERETRY, "%s", why);
     dist_abort(n->comm, MN_ERETRY);
 }
@@ -121,62 +172,13 @@ mn_err dist_nccl_open(dist_nccl **out, dist_comm *c, const nn_device *d)
 
 // --- ending ---
 
-typedef struct aborting {
-    const nn_nccl *call;
-    void *nccl;
-    atomic_int done;
-} aborting;
-
-static void *abort_thread(void *arg)
-{
-    aborting *a = arg;
-    (void)mn_fault("nccl.abort"); // the tests' abort that hangs
-    (void)a->call->abort(a->nccl);
-    atomic_store(&a->done, 1);
-    return NULL;
-}
-
-static void forget_recordings(dist_nccl *n)
-{
-    for (int i = 0; i < n->graphs; i++)
-        nn_graph_forget(n->graph[i]);
-    n->graphs = 0;
-}
-
-// The library's abort may itself hang on a broken fabric: it gets a thread, and a time. It ends what is on the GPUs first,
-// then waits for the recordings to be gone.
-int dist_nccl_abort(dist_nccl *n)
-{
-    pthread_t thread;
-    if (!n || !n->nccl) return 1;
-    aborting *a = mn_calloc(1, sizeof *a);
-    *a = (aborting){.call = n->call, .nccl = n->nccl};
-    n->nccl = NULL;
-    if (n->failed == MN_OK) {
-        n->failed = MN_ERETRY;
-        snprintf(n->why, sizeof n->why, "the communicator of the GPUs was aborted; run again");
-    }
-    if (pthread_create(&thread, NULL, abort_thread, a) != 0) return 0;
-    forget_recordings(n);
-    for (int i = 0; i < ABORT_SECONDS * 100 && !atomic_load(&a->done); i++)
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL);
-    int done = atomic_load(&a->done);
-    if (done) {
-        (void)pthread_join(thread, NULL);
-        free(a);
-    } else {
-        (void)pthread_detach(thread); // keeps *a
-    }
-    return done;
-}
-
 void dist_nccl_close(dist_nccl *n, mn_err err)
 {
     if (!n) return;
     if (n->device->set_idle) n->device->set_idle(n->device, NULL, NULL);
     if (n->nccl && (err != MN_OK || n->failed != MN_OK)) {
         char *why = mn_strdup(mn_errmsg());
-        int back = dist_nccl_abort(n);
+        int back = abort_library(n);
         if (!back) mn_warn("NCCL does not come back from its abort; the process ends without it");
         mn_err e = err != MN_OK ? err : n->failed;
         mn_fail(e, "%s", *why ? why : n->why);
@@ -187,7 +189,7 @@ void dist_nccl_close(dist_nccl *n, mn_err err)
         if (settle(n, "finishing", n->call->finalize(n->nccl)) == MN_OK)
             (void)n->call->destroy(n->nccl);
         else
-            (void)dist_nccl_abort(n);
+            (void)abort_library(n);
     }
     free(n);
 }
@@ -215,12 +217,4 @@ void dist_nccl_attach(dist_nccl *n, nn_graph *g)
     mn_assert(n->graphs < GRAPHS);
     n->graph[n->graphs++] = g;
     nn_graph_set_sum(g, sum_batch, n);
-}
-
-const char *dist_nccl_version(const dist_nccl *n, char *text, size_t size)
-{
-    int v = 0;
-    *text = '\0';
-    if (n && n->call->version(&v) == NN_NCCL_OK) snprintf(text, size, "%d.%d.%d", v / 10000, v / 100 % 100, v % 100);
-    return text;
 }

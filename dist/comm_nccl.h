@@ -29,9 +29,5 @@ void dist_nccl_attach(dist_nccl *n, nn_graph *g);
 void dist_nccl_close(dist_nccl *n, mn_err err);
 MN_MUST_CHECK mn_err dist_nccl_check(dist_nccl *n); // of errors since: a sum may end without having been made
 MN_MUST_CHECK mn_err dist_nccl_sum(dist_nccl *n, void *v, int64_t count, int type, void *stream);
-// Ends what is in flight, within seconds: 1 when the library came back, 0 when it did not and the process should end.
-int dist_nccl_abort(dist_nccl *n);
-// "2.28.9"; "" without.
-const char *dist_nccl_version(const dist_nccl *n, char *text, size_t size);
 
 #endif
