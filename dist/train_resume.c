@@ -45,11 +45,17 @@ static char *recipe_beside(const char *path)
 static mn_err check_recipe(const dist__loop *l, const char *path, uint64_t digest)
 {
     if (digest == l->cfg->recipe_digest) return MN_OK;
-    mn_err err = MN_OK;
+    mn_err err = MN_ENOINPUT;
     char *saved = recipe_beside(path);
     if (l->cfg->compare_recipe && access(saved, R_OK) == 0) err = l->cfg->compare_recipe(l->cfg->compare_ctx, saved);
     free(saved);
     if (err == MN_ECONFIG) return mn_while(err, "resuming from %s", path);
+    if (err == MN_OK) // the recipe of a later course of the run, or options that one of the versions does not know
+        return mn_fail(
+            MN_ECONFIG,
+            "%s was saved with another recipe than the one of its run now, which is this one, or by a version "
+            "of mien with other options: go on with that version, or start a run of another name",
+            path);
     return mn_fail(MN_ECONFIG,
                    "%s was saved with other settings than this recipe's; a resumed run may change only train.steps, "
                    "train.epochs, checkpoint.*, eval.*, paths.* and logging",

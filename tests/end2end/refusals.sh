@@ -221,6 +221,11 @@ changed() {
   rm -r "$work/data/c"
   ends 0 import
   ends 0 on_c 2 2
+  # A new course of the run that ended before it saved: the recipe there is its, the checkpoint is not.
+  MIEN_FAULT=step:1=fail ends 70 on_c 1 3 "optim.lr=2e-4 --resume never"
+  ends 78 on_c 1 3 optim.lr=2e-4
+  tells "step-00000002 was saved with another recipe than the one of its run now"
+  ends 0 on_c 1 3
 
   set -- "$mien" train "$here/finetune.yaml" "paths.data=$work/data" "paths.runs=$work/runs" run=hosts train.steps=4
   ends 78 "$mpirun" --oversubscribe --bind-to none --timeout 600 -n 1 "$@" : -n 1 "$@" eval.every=3 >"$work/out" 2>&1
