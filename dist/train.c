@@ -16,7 +16,7 @@ int64_t dist_steps_per_epoch(const data_set *set, int64_t batch, int64_t epoch_s
 
 static mn_err evaluate(dist__loop *l)
 {
-    char loss[DIST_JSON_NUMBER];
+    char loss[DIST_JSON_NUMBER], best[64] = "";
     dist_score *score = mn_calloc(1, sizeof *score);
     dist_watchdog_phase(l->watchdog, DIST_PHASE_EVAL, l->state.step);
     mn_err err = dist_evaluate(&l->evaluation, score);
@@ -30,9 +30,11 @@ static mn_err evaluate(dist__loop *l)
                              (long long)l->state.best_step, *score->json ? "," : "", score->json);
     const char *name = score->name ? score->name : "score";
     double sign = strcmp(name, "loss") == 0 ? -1 : 1;
+    if (l->state.best_step > 0) // else no score was a number yet
+        snprintf(best, sizeof best, " (best %.4f at step %lld)", sign * l->state.best, (long long)l->state.best_step);
     if (err == MN_OK && dist__lead(l))
-        mn_info("%s: step %lld: %s %s %.4f (best %.4f at step %lld)", l->cfg->run, (long long)l->state.step,
-                l->cfg->eval_split, name, sign * score->select, sign * l->state.best, (long long)l->state.best_step);
+        mn_info("%s: step %lld: %s %s %.4f%s", l->cfg->run, (long long)l->state.step, l->cfg->eval_split, name,
+                sign * score->select, best);
     free(score);
     return err;
 }
