@@ -190,16 +190,16 @@ static int sums_apart(const nn_cuda_gemm_cfg *c)
     return c->sums && tiles < device.multiProcessorCount;
 }
 
-// Ways in the order of preference; ended by NO_VECTOR unless that is the only one.
+// Ways in the order of preference, ended by NO_VECTOR, which is also the only one where there is no vector.
 static void ways_of(const nn_cuda_gemm_cfg *c, vector_way way[3])
 {
+    const vector_way inside = c->bias && c->out == MN_BF16 ? IN_PRODUCT_BF16 : IN_PRODUCT;
     const int apart = sums_apart(c);
-    int n = 0;
 
-    if (apart) way[n++] = OWN_PASS;
-    if (c->bias || c->sums) way[n++] = c->bias && c->out == MN_BF16 ? IN_PRODUCT_BF16 : IN_PRODUCT;
-    if ((c->bias || c->sums) && !apart) way[n++] = OWN_PASS;
-    way[n] = NO_VECTOR;
+    way[0] = way[1] = way[2] = NO_VECTOR;
+    if (!c->bias && !c->sums) return;
+    way[0] = apart ? OWN_PASS : inside;
+    way[1] = apart ? inside : OWN_PASS;
 }
 
 // Everything the choice depends on.
