@@ -187,10 +187,10 @@ __device__ static inline void nn_cuda_mma_shuffled(float (&c)[4], const nn_cuda_
 #ifdef __CUDACC__
 __device__ static inline void nn_cuda_mma(float (&c)[4], const nn_cuda_a<nn_bf16> &a, const nn_cuda_b<nn_bf16> &b)
 {
-    asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
-        "{%0, %1, %2, %3};"
-        : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-        : "r"(a.v[0]), "r"(a.v[1]), "r"(a.v[2]), "r"(a.v[3]), "r"(b.v[0]), "r"(b.v[1]));
+    asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
+                 "{%0, %1, %2, %3};"
+                 : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+                 : "r"(a.v[0]), "r"(a.v[1]), "r"(a.v[2]), "r"(a.v[3]), "r"(b.v[0]), "r"(b.v[1]));
 }
 __device__ static inline void nn_cuda_mma(float (&c)[4], const nn_cuda_a<float> &a, const nn_cuda_b<float> &b)
 {
