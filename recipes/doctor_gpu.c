@@ -18,7 +18,7 @@ static int has_nvidia(void)
 
 static void check_gpu(mien_report *r, const nn_cuda_info *info, int i)
 {
-    char peers[64] = "";
+    char peers[128] = ""; // 16 GPUs
     size_t at = 0;
     for (int k = 0; k < info->devices; k++)
         if (info->device[i].peers >> k & 1u)
