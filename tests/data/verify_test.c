@@ -159,10 +159,11 @@ Test(verify, counts_of_the_manifest_are_those_of_the_shards)
     json_t *expr = json_object_get(train, "expr"), *arousal = json_object_get(train, "arousal");
     json_int_t was = json_integer_value(json_array_get(expr, 3));
     double sd = json_real_value(json_object_get(arousal, "sd"));
-    for (int wrong = -1; wrong < 4; wrong++) { // -1: another machine's last digit
+    for (int wrong = -1; wrong < 4; wrong++) { // -1: last digits, as of another machine
         double off = wrong == -1 ? 1e-15 : wrong == 1 ? 0.001 : 0;
         cr_assert(json_array_set_new(expr, 3, json_integer(was + (wrong == 2))) == 0);
         cr_assert(json_object_set_new(arousal, "sd", json_real(sd + off)) == 0);
+        cr_assert(json_array_set_new(json_object_get(arousal, "bins"), 0, json_integer(wrong == -1)) == 0);
         if (wrong == 3) cr_assert(json_object_set(json_object_get(root, "labels"), "test", train) == 0);
         text = data__signed_json(root, &size);
         support_write(path, text, size);
