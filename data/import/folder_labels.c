@@ -12,7 +12,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define LIST_MOST ((size_t)1 << 30)
 enum { NAME, SPLIT, EXPRESSION, VALENCE, AROUSAL, AU0, COLUMNS = AU0 + DATA_AUS };
 
 typedef struct reader {
@@ -185,22 +184,17 @@ static void sort_rows(reader *r)
 mn_err data__folder_labels_read(data__folder_labels *l, data__import *im)
 {
     reader r = {.im = im, .out = l};
-    data__csv *csv = NULL;
-    char *path = mn_sprintf("%s/" DATA__FOLDER_LABELS, im->cfg->src), *text = NULL;
-    size_t size;
+    char *path = mn_sprintf("%s/" DATA__FOLDER_LABELS, im->cfg->src), digest[MN_DIGEST_SIZE];
+    int64_t size;
     *l = (data__folder_labels){0};
-    mn_err err = mn_file_read(path, LIST_MOST, &text, &size);
+    mn_err err = mn_file_digest(path, digest, &size);
     if (err == MN_OK) {
-        data__import_digest(im, text, size);
-        err = data__csv_open(&csv, take_row, &r);
-        if (err == MN_OK && size) err = data__csv_feed(csv, text, size);
-        if (err == MN_OK) err = data__csv_feed(csv, "", 0);
-        data__csv_close(csv);
+        data__import_digest(im, digest, sizeof digest);
+        err = data__csv_file(path, take_row, &r);
         sort_rows(&r);
     } else if (err == MN_ENOINPUT) {
         err = MN_OK; // a folder without labels
     }
-    free(text);
     free(path);
     return err;
 }
