@@ -8,7 +8,7 @@
 // record is the whole sound of a media file, from the time of its first frame; its video is named like the file's stem,
 // which is `source` of the image stream's videos.
 // Damage is MN_EDATA with file, record and byte offset. Threading: data_shard_read may be called from any thread; one
-// thread opens and closes. Opened after fork and MPI_Init; HDF5 is not touched after open (pread on an own descriptor).
+// thread opens and closes. Opened after fork and MPI_Init. HDF5 is touched by writing alone.
 #ifndef DATA_SHARD_H
 #define DATA_SHARD_H
 
