@@ -7,6 +7,7 @@
 #include "data/import/find.h"
 #include "data/import/strings.h"
 #include "data/import/text.h"
+#include "data/import/words.h"
 #include "nn/base/file.h"
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
@@ -27,18 +28,17 @@ static const struct {
 } emotions[DATA__AIHUB_EMOTIONS] = {{"happy", 4}, {"embarrassed", 6}, {"angry", 1},  {"anxious", 3},
                                     {"hurt", 7},  {"sad", 5},         {"neutral", 0}};
 
+// There are millions of both: a name is kept once, without the person it begins with, and a number has the bytes it needs.
 typedef struct picture {
-    XXH64_hash_t key; // of the ASCII characters of its name
-    const char *name; // of the file
-    int32_t folder;
-    uint8_t split, taken;
+    XXH64_hash_t key;       // of the ASCII characters of its name
+    const char *rest;       // of the file's name, behind the person
+    int32_t folder, person; // the words before it
 } picture;
 
 typedef struct face {
-    const char *name; // the picture's own where it is the same: as a rule
-    int64_t picture;  // -1: none
+    int32_t picture, between; // the word that makes the row's name of the file's: see between_of
     uint32_t element;
-    int32_t identity;
+    int32_t identity; // a word until they are numbered
     float box[4], age;
     int8_t expr, gender;
     uint8_t split;
@@ -58,8 +58,8 @@ typedef struct aihub_state {
     int64_t n_lists, lists_capacity, n_pictures, pictures_capacity, n, capacity;
     list *lists;
     picture *pictures; // by key, then path
-    char **folders;    // below the source, in the order in which they were met
-    int32_t n_folders;
+    uint8_t *taken;    // (n_pictures) by an earlier row
+    data__words words; // folders below the source, people, what is between the ASCII characters of names
     data__strings names;
     char *path; // that path_at gave out last
     face *faces;
@@ -106,31 +106,29 @@ static XXH64_hash_t key_of(const char *name)
     return key;
 }
 
-// A folder's pictures come one after the other, but for those of the folders in it.
-static int32_t folder_of(aihub_state *s, const char *below)
+// The person that a name begins with; 0: it begins with none.
+static size_t person_of(const char *name)
 {
-    size_t n = (size_t)(base_of(below) - below);
-    for (int32_t i = s->n_folders - 1; i >= 0 && i > s->n_folders - 1 - DEPTH; i--)
-        if (strlen(s->folders[i]) == n && memcmp(s->folders[i], below, n) == 0) return i;
-    s->folders = mn_realloc(s->folders, (size_t)s->n_folders + 1, sizeof(*s->folders));
-    s->folders[s->n_folders] = mn_sprintf("%.*s", (int)n, below);
-    return s->n_folders++;
+    size_t n = strcspn(name, "_");
+    return name[n] && n >= PERSON_LEAST ? n : 0;
 }
 
 static char *path_of(const aihub_state *s, const picture *p)
 {
-    return mn_sprintf("%s%s", s->folders[p->folder], p->name);
+    return mn_sprintf("%s%s%s", s->words.word[p->folder], s->words.word[p->person], p->rest);
 }
 
 static void take_picture(aihub_state *s, const char *below)
 {
     const char *base = base_of(below);
+    size_t person = person_of(base);
     char *name = name_text(s->korean, base);
+    mn_assert(s->n_pictures < INT32_MAX); // of no more than half a million
     s->pictures = mn_grow(s->pictures, s->n_pictures, &s->pictures_capacity, sizeof(*s->pictures));
     s->pictures[s->n_pictures++] = (picture){.key = key_of(name),
-                                             .name = data__strings_add(&s->names, base, strlen(base)),
-                                             .folder = folder_of(s, below),
-                                             .split = split_of(below)};
+                                             .rest = data__strings_add(&s->names, base + person, strlen(base + person)),
+                                             .folder = data__words_add(&s->words, below, (size_t)(base - below)),
+                                             .person = data__words_add(&s->words, base, person)};
     free(name);
 }
 
@@ -157,10 +155,11 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
 static int by_key(const void *a, const void *b, void *ctx)
 {
     const picture *x = a, *y = b;
-    char *const *folders = ctx;
+    const data__words *words = ctx;
     if (x->key != y->key) return (x->key > y->key) - (x->key < y->key);
-    int order = strcmp(folders[x->folder], folders[y->folder]);
-    return order ? order : strcmp(x->name, y->name);
+    int order = strcmp(words->word[x->folder], words->word[y->folder]);
+    if (order == 0) order = strcmp(words->word[x->person], words->word[y->person]);
+    return order ? order : strcmp(x->rest, y->rest);
 }
 
 // Lists
@@ -178,10 +177,10 @@ static int64_t find_picture(const aihub_state *s, const char *name, uint8_t spli
             high = middle;
     }
     for (int64_t i = low; i < s->n_pictures && s->pictures[i].key == key; i++) {
-        int own = s->pictures[i].split == split, same;
-        char *text = name_text(s->korean, s->pictures[i].name);
-        same = strcmp(text, name) == 0;
+        char *path = path_of(s, &s->pictures[i]), *text = name_text(s->korean, base_of(path));
+        int own = split_of(path) == split, same = strcmp(text, name) == 0;
         free(text);
+        free(path);
         n[own]++;
         if (found[own] < 0 || (same && n[own] > 0)) found[own] = i;
         if (same) n[own] = -s->n_pictures; // more cannot make it ambiguous
@@ -206,26 +205,29 @@ static void take_face(void *ctx, int64_t element, const data__aihub_face *a)
     s->im->tally->rows++;
     if (a->uploader >= 0) s->shown[a->uploader]++;
     if (!a->agreed) data__import_note(s->im, DATA__NOTE_NO_MAJORITY, 1);
-    if (p < 0 || s->pictures[p].taken) {
+    if (p < 0 || s->taken[p]) {
         data__import_reject(s->im, p < 0 ? DATA__REJECT_MISSING : DATA__REJECT_DUPLICATE, a->name, element,
                             p < 0 ? why : "an earlier row has this picture too");
         return;
     }
     if (isnan(a->box[0])) data__import_note(s->im, DATA__NOTE_NO_BOX, 1);
-    s->pictures[p].taken = 1;
+    s->taken[p] = 1;
     s->faces = mn_grow(s->faces, s->n, &s->capacity, sizeof(*s->faces));
-    uint8_t split = s->reading->split ? s->reading->split : s->pictures[p].split;
+    char *path = path_of(s, &s->pictures[p]), *between = data__ascii_between(a->name, base_of(path));
+    size_t person = person_of(a->name);
+    uint8_t split = s->reading->split ? s->reading->split : split_of(path);
     face *f = &s->faces[s->n++];
-    const char *own = s->pictures[p].name;
-    *f = (face){.name = strcmp(own, a->name) == 0 ? own : data__strings_add(&s->names, a->name, strlen(a->name)),
-                .picture = p,
+    *f = (face){.picture = (int32_t)p,
+                .between = data__words_add(&s->words, between, strlen(between)),
                 .element = (uint32_t)element,
-                .identity = -1,
+                .identity = person ? data__words_add(&s->words, a->name, person) : -1,
                 .age = a->age,
                 .expr = emotions[a->emotion].expr,
                 .gender = a->gender,
                 .split = split};
     memcpy(f->box, a->box, sizeof(f->box));
+    free(between);
+    free(path);
 }
 
 typedef void use_block(void *ctx, const char *bytes, size_t n);
@@ -298,43 +300,38 @@ static mn_err read_list(aihub_state *s, const list *l)
     return err;
 }
 
-// People: what their pictures' names begin with
+// People are numbered in the byte order of what their pictures' names begin with.
 
-static size_t person_of(const char *name)
+static int by_text(const void *a, const void *b, void *ctx)
 {
-    size_t n = strcspn(name, "_");
-    return name[n] && n >= PERSON_LEAST ? n : 0;
-}
-
-static int by_person(const void *a, const void *b)
-{
-    const face *x = *(face *const *)a, *y = *(face *const *)b;
-    size_t n = person_of(x->name), m = person_of(y->name);
-    int order = strncmp(x->name, y->name, n < m ? n : m);
-    return order ? order : (n > m) - (n < m);
+    const char *const *word = ctx;
+    return strcmp(word[*(const int32_t *)a], word[*(const int32_t *)b]);
 }
 
 static void number_people(const aihub_state *s)
 {
-    face **sorted = mn_calloc((size_t)s->n + 1, sizeof(*sorted));
-    int32_t people = 0;
-    for (int64_t i = 0; i < s->n; i++)
-        sorted[i] = &s->faces[i];
-    if (s->n) qsort(sorted, (size_t)s->n, sizeof(*sorted), by_person);
+    int32_t *number = mn_calloc((size_t)s->words.n + 1, sizeof(*number)), n = 0;
+    int32_t *people = mn_calloc((size_t)s->words.n + 1, sizeof(*people));
     for (int64_t i = 0; i < s->n; i++) {
-        if (person_of(sorted[i]->name) == 0) continue;
-        int again = i > 0 && by_person(&sorted[i - 1], &sorted[i]) == 0;
-        people += !again;
-        sorted[i]->identity = people - 1;
+        int32_t word = s->faces[i].identity;
+        if (word < 0 || number[word]) continue;
+        number[word] = 1;
+        people[n++] = word;
     }
-    free(sorted);
+    if (n) qsort_r(people, (size_t)n, sizeof(*people), by_text, s->words.word);
+    for (int32_t k = 0; k < n; k++)
+        number[people[k]] = k;
+    for (int64_t i = 0; i < s->n; i++)
+        if (s->faces[i].identity >= 0) s->faces[i].identity = number[s->faces[i].identity];
+    free(people);
+    free(number);
 }
 
 static void tell(const aihub_state *s)
 {
     int64_t unused = 0;
     for (int64_t i = 0; i < s->n_pictures; i++)
-        unused += !s->pictures[i].taken;
+        unused += !s->taken[i];
     data__import_note(s->im, DATA__NOTE_UNLISTED, unused);
     for (int k = 0; k < DATA__AIHUB_EMOTIONS && s->im->cfg->ranks.rank == 0; k++)
         mn_info("import: %lld rows of %s", (long long)s->shown[k], emotions[k].rows);
@@ -359,7 +356,8 @@ static mn_err scan(data__import *im)
     MN_TRY(data__open_folder(&s->root, im->cfg->src));
     MN_TRY(data__walk(im->cfg->src, DEPTH, look, s));
     if (s->n_lists == 0) return mn_fail(MN_ENOINPUT, "%s: there is no list (*.json) in it", im->cfg->src);
-    if (s->n_pictures) qsort_r(s->pictures, (size_t)s->n_pictures, sizeof(*s->pictures), by_key, s->folders);
+    if (s->n_pictures) qsort_r(s->pictures, (size_t)s->n_pictures, sizeof(*s->pictures), by_key, &s->words);
+    s->taken = mn_calloc((size_t)s->n_pictures + 1, sizeof(*s->taken));
     for (int64_t i = 0; i < s->n_lists; i++)
         MN_TRY(read_list(s, &s->lists[i]));
     number_people(s);
@@ -380,7 +378,9 @@ static mn_err write_face(data__import *im, const data__group *g, const data__uni
 {
     const aihub_state *s = im->state;
     const face *f = &s->faces[u->item];
-    data_record r = {.name = f->name,
+    const picture *p = &s->pictures[f->picture];
+    char *path = path_of(s, p), *name = data__ascii_fill(s->words.word[f->between], base_of(path));
+    data_record r = {.name = name,
                      .expr = f->expr,
                      .mask = DATA_HAS_EXPR | (f->identity >= 0 ? DATA_HAS_IDENTITY : 0u),
                      .identity = f->identity,
@@ -390,13 +390,13 @@ static mn_err write_face(data__import *im, const data__group *g, const data__uni
                      .source_row = f->element,
                      .box = f->box};
     int accepted;
-    char *path = path_of(s, &s->pictures[f->picture]);
     (void)g;
-    mn_err err = data__import_picture(im, s->root, path, f->name, f->element, &r, &accepted);
+    mn_err err = data__import_picture(im, s->root, path, name, f->element, &r, &accepted);
+    if (err == MN_OK && accepted && (isnan(f->box[0]) || data__import_box(im, f->box, name, f->element)))
+        err = data__import_add(im, w, &r);
+    free(name);
     free(path);
-    MN_TRY(err);
-    if (!accepted || (!isnan(f->box[0]) && !data__import_box(im, f->box, f->name, f->element))) return MN_OK;
-    return data__import_add(im, w, &r);
+    return err;
 }
 
 static void close_state(void *state)
@@ -406,13 +406,11 @@ static void close_state(void *state)
     data__korean_close(s->korean);
     for (int64_t i = 0; i < s->n_lists; i++)
         free(s->lists[i].path);
-    for (int32_t i = 0; i < s->n_folders; i++)
-        free(s->folders[i]);
     data__strings_free(&s->names);
-    free(s->folders);
     free(s->path);
     free(s->lists);
     free(s->pictures);
+    free(s->taken);
     free(s->faces);
     free(s);
 }

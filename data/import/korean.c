@@ -129,3 +129,60 @@ void data__hangul_compose(char *text)
     }
     *to = 0;
 }
+
+// ASCII characters
+
+static int is_ascii(char c)
+{
+    return (unsigned char)c < 0x80;
+}
+
+// To the next ASCII character, or the 0 at the end.
+static const char *skip_others(const char *p)
+{
+    while (!is_ascii(*p))
+        p++;
+    return p;
+}
+
+static int same_ascii(const char *a, const char *b)
+{
+    a = skip_others(a);
+    b = skip_others(b);
+    while (*a && *a == *b) {
+        a = skip_others(a + 1);
+        b = skip_others(b + 1);
+    }
+    return *a == *b;
+}
+
+char *data__ascii_between(const char *name, const char *file)
+{
+    if (!same_ascii(name, file)) return mn_sprintf("/%s", name);
+    char *between = mn_strdup(name);
+    size_t end = 0;
+    for (size_t i = 0; between[i]; i++) {
+        if (is_ascii(between[i]))
+            between[i] = '_';
+        else
+            end = i + 1;
+    }
+    between[end] = 0;
+    return between;
+}
+
+char *data__ascii_fill(const char *between, const char *file)
+{
+    if (between[0] == '/') return mn_strdup(between + 1);
+    char *name = mn_calloc(strlen(between) + strlen(file) + 1, 1);
+    size_t n = 0;
+    for (file = skip_others(file); *between || *file; between += *between != 0) {
+        if (*between && !is_ascii(*between)) {
+            name[n++] = *between;
+        } else if (*file) {
+            name[n++] = *file;
+            file = skip_others(file + 1);
+        }
+    }
+    return name;
+}

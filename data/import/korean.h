@@ -23,6 +23,12 @@ void data__korean_close(data__korean *k);
 // As composed UTF-8, 0-ended; the caller frees. NULL: it is not in this encoding (cp949 0: UTF-8), or has a 0 in it.
 char *data__korean_text(data__korean *k, const char *bytes, size_t n, int cp949);
 
+// What makes `name` of `file`, another spelling of it that has the same ASCII characters in the same order: a '_' for each of
+// them up to the last other character of name. Where they are not the same (in CP949 an ASCII byte may be half a
+// character), name itself behind a '/', which is in no name. Many names have the same. The caller frees.
+char *data__ascii_between(const char *name, const char *file);
+char *data__ascii_fill(const char *between, const char *file); // name again; the caller frees
+
 // Hangul syllables out of their letters, in place; the rest of the text, which must be UTF-8, stays. (Unicode 3.12)
 void data__hangul_compose(char *text);
 

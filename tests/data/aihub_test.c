@@ -2,6 +2,7 @@
 // reader of its own (the whole of a list at once, names by the time in them).
 #include "data/image.h"
 #include "data/import/aihub_list.h"
+#include "data/import/words.h"
 #include "corpus_support.h"
 #include "shard_support.h"
 
@@ -57,6 +58,52 @@ Test(korean, knows_utf8)
         cr_assert(!data__utf8(bad[i], strlen(bad[i])), "%zu", i);
         cr_assert(data__utf8_prefix(bad[i], strlen(bad[i]), &cut) == 0 && cut == (i >= 8), "%zu", i);
     }
+}
+
+// A name comes back from what its file is called, and spoiled names of one form have one thing between their letters.
+Test(korean, names_follow_from_their_files)
+{
+    static const struct {
+        const char *name, *file, *between;
+    } row[] = {{"a_1.jpg", "a_1.jpg", ""},
+               {"ab_여_20_기쁨.jpg", "ab_여_20_기쁨.jpg", "___여____기쁨"},
+               {"cd_여_31_기쁨.jpg", "cd_\xbf\xa9_31_\xb1\xe2\xbb\xdd.jpg", "___여____기쁨"},
+               {"cd_여_31_기쁨.jpg", "cd__31_.jpg", "___여____기쁨"},
+               {"여a", "a", "여"},
+               {"a여",
+                "\xb1\xe2"
+                "a",
+                "_여"},
+               {"", "", ""},
+               {"여", "", "여"},
+               {"똠.jpg", "\x8c\x63.jpg", "/똠.jpg"}, // its second byte is a 'c'
+               {"a여b", "a여", "/a여b"},
+               {"a여", "a여b", "/a여"},
+               {"ab", "ba", "/ab"}};
+    for (size_t i = 0; i < sizeof(row) / sizeof(row[0]); i++) {
+        char *between = data__ascii_between(row[i].name, row[i].file);
+        char *name = data__ascii_fill(between, row[i].file);
+        cr_assert_str_eq(between, row[i].between, "row %zu", i);
+        cr_assert_str_eq(name, row[i].name, "row %zu", i);
+        free(between);
+        free(name);
+    }
+}
+
+Test(words, are_kept_once)
+{
+    enum { N = 3000 };
+    data__words w = {0};
+    char text[16];
+    for (int round = 0; round < 2; round++)
+        for (int i = 0; i < N; i++) {
+            int n = snprintf(text, sizeof(text), "%d", i);
+            cr_assert_eq(data__words_add(&w, text, (size_t)n), i);
+            cr_assert_str_eq(w.word[i], text);
+        }
+    cr_assert(data__words_add(&w, "12345", 4) == 1234 && w.n == N); // the text has no end of its own
+    cr_assert(data__words_add(&w, "", 0) == N && data__words_add(&w, "", 0) == N && w.n == N + 1);
+    data__words_free(&w);
 }
 
 // Lists
