@@ -117,17 +117,36 @@ static void identity_row(void *ctx, int64_t line, data__text name, const int64_t
 }
 
 typedef struct reading {
-    celeba_state *s;
+    data__import *im;
     data__celeba_list list;
-    data__celeba_ops ops;
-    int64_t promised;
+    data__csv *csv; // NULL: a .txt
+    mn_err err;
 } reading;
+
+static mn_err take_csv_row(void *ctx, int64_t line, const data__text *fields, int n)
+{
+    return data__celeba_row(&((reading *)ctx)->list, line, fields, n);
+}
 
 static void read_piece(void *ctx, data__lines *piece)
 {
     reading *r = ctx;
-    data__import_digest(r->s->im, piece->p, (size_t)(piece->end - piece->p));
-    data__celeba_read(&r->list, piece, &r->ops, r->s, &r->promised);
+    data__text line;
+    size_t n = (size_t)(piece->end - piece->p);
+    data__import_digest(r->im, piece->p, n);
+    if (r->csv && n > 0 && r->err == MN_OK) r->err = data__csv_feed(r->csv, piece->p, n);
+    while (!r->csv && r->err == MN_OK && data__lines_next(piece, &line))
+        r->err = data__celeba_line(&r->list, piece->number, line);
+}
+
+static mn_err read_file(reading *r, const char *path)
+{
+    if (r->list.csv) MN_TRY(data__csv_open(&r->csv, take_csv_row, r));
+    mn_err err = data__lines_file(path, read_piece, r);
+    if (err == MN_OK) err = r->err;
+    if (err == MN_OK && r->csv) err = data__csv_feed(r->csv, "", 0);
+    data__csv_close(r->csv);
+    return err;
 }
 
 // Reads the list of one of these names; *found 0: there is none.
@@ -135,20 +154,23 @@ static mn_err read_list(celeba_state *s, const char *const *names, int n_values,
                         void (*row)(void *, int64_t, data__text, const int64_t *), int *found)
 {
     data__import *im = s->im;
+    data__celeba_ops ops = {.row = row, .bad = bad_row};
     char *path;
     int64_t before = im->tally->rows;
     MN_TRY(data__find(&path, im->cfg->src, names, DATA__FILE, DEPTH));
     *found = path != NULL;
     if (!path) return MN_OK;
     size_t n = strlen(path);
-    reading r = {.s = s,
-                 .list = {.csv = n > 4 && strcmp(path + n - 4, ".csv") == 0, .n_values = n_values},
-                 .ops = {.row = row, .bad = bad_row},
-                 .promised = -1};
     s->list = strrchr(path, '/') + 1;
-    mn_err err = data__lines_file(path, read_piece, &r);
-    if (err == MN_OK && r.promised >= 0)
-        data__import_compare(im, "rows of list_attr_celeba", im->tally->rows - before, r.promised);
+    reading r = {.im = im,
+                 .list = {.file = s->list,
+                          .csv = n > 4 && strcmp(path + n - 4, ".csv") == 0,
+                          .n_values = n_values,
+                          .ops = &ops,
+                          .ctx = s}};
+    mn_err err = read_file(&r, path);
+    if (err == MN_OK && r.list.promised > 0)
+        data__import_compare(im, "rows of list_attr_celeba", im->tally->rows - before, r.list.promised);
     s->list = NULL;
     free(path);
     return err;

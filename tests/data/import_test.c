@@ -454,6 +454,14 @@ static int attribute(int i, int a)
     return (i * 7 + a * 3) % 4 < 2;
 }
 
+static const char celeba_names[] =
+    "5_o_Clock_Shadow Arched_Eyebrows Attractive Bags_Under_Eyes Bald Bangs Big_Lips Big_Nose Black_Hair Blond_Hair "
+    "Blurry "
+    "Brown_Hair Bushy_Eyebrows Chubby Double_Chin Eyeglasses Goatee Gray_Hair Heavy_Makeup High_Cheekbones Male "
+    "Mouth_Slightly_Open Mustache Narrow_Eyes No_Beard Oval_Face Pale_Skin Pointy_Nose Receding_Hairline Rosy_Cheeks "
+    "Sideburns Smiling Straight_Hair Wavy_Hair Wearing_Earrings Wearing_Hat Wearing_Lipstick Wearing_Necklace "
+    "Wearing_Necktie Young";
+
 static void make_celeba(const place *p, int csv)
 {
     char attr[8192] = "", part[1024] = "", identity[1024] = "", *end;
@@ -462,9 +470,9 @@ static void make_celeba(const place *p, int csv)
     if (csv) make_dir(p->src, "img_align_celeba/img_align_celeba");
     if (!csv) names += sprintf(names, "6\n");
     if (csv) names += sprintf(names, "image_id,");
-    for (int a = 0; a < 40; a++)
-        names += sprintf(names, csv ? "%sA%d" : "%sA%d", a ? (csv ? "," : " ") : "", a);
-    end = names + sprintf(names, "\n");
+    end = names + sprintf(names, "%s\n", celeba_names);
+    for (char *c = names; csv && c < end; c++)
+        if (*c == ' ') *c = ',';
     if (csv) sprintf(part, "image_id,partition\n");
     for (int i = 0; i < 6; i++) {
         char name[128];
@@ -507,6 +515,53 @@ Test(import, celeba_in_both_forms)
         data_import_report_free(&r);
         support_remove(p.top);
     }
+}
+
+// Columns in another order, one of them before the names, all of them quoted: the head line says what they are.
+Test(import, celeba_attributes_are_known_by_their_names)
+{
+    place p = make_place();
+    data_import_cfg cfg = config(&p, "celeba");
+    data_import_report r;
+    data_folder *f;
+    make_celeba(&p, 1);
+    char attr[8192], *end = attr, name[24];
+    for (int i = -1; i < 6; i++) {
+        for (int c = 0, at; c < 41; c++) { // the name is column 3, attribute a is (39 - a) of the others
+            int a = c == 3 ? -1 : 39 - (c - (c > 3));
+            const char *word = celeba_names;
+            for (int k = 0; k < a; k++)
+                word = strchr(word, ' ') + 1;
+            cr_assert_eq(sscanf(word, "%23s%n", name, &at), 1);
+            if (i >= 0) snprintf(name, sizeof(name), "%d", attribute(i, a) ? 1 : -1);
+            if (a < 0) snprintf(name, sizeof(name), "%s", i < 0 ? "image_id" : "");
+            if (a < 0 && i >= 0) snprintf(name, sizeof(name), "%06d.jpg", i + 1);
+            end += sprintf(end, "%s\"%s\"", c ? "," : "", name);
+        }
+        end += sprintf(end, "\n");
+    }
+    put_text(p.src, "list_attr_celeba.csv", attr);
+    put_text(p.src, "list_eval_partition.csv",
+             "partition,image_id\n0,\"000001.jpg\"\n0,000002.jpg\n0,000003.jpg\n1,000004.jpg\n1,000005.jpg\n"
+             "2,000006.jpg\n");
+    must(data_import(&cfg, &r));
+    must(data_folder_open(&f, p.out, "train", 0, "image"));
+    cr_assert_eq(data_folder_count(f), 2);
+    for (int i = 0; i < 2; i++)
+        for (int a = 0; a < 40; a++)
+            cr_assert_eq(data_shard_index(data_folder_shard(f, 0))->attr[40 * i + a], attribute(i, a) ? 1 : -1);
+    data_folder_close(f);
+    data_import_report_free(&r);
+    char *young = strstr(attr, "Young");
+    memcpy(young, "Yuong", 5);
+    put_text(p.src, "list_attr_celeba.csv", attr);
+    cr_assert(data_import(&cfg, &r) == MN_EDATA && strstr(mn_errmsg(), "lacks 'Young' and has 'Yuong'"));
+    memcpy(young, "Bald\"", 5);
+    memmove(young + 5, young + 6, strlen(young + 6) + 1);
+    put_text(p.src, "list_attr_celeba.csv", attr);
+    cr_assert(data_import(&cfg, &r) == MN_EDATA && strstr(mn_errmsg(), "list_attr_celeba.csv:1") &&
+              strstr(mn_errmsg(), "lacks 'Young' and has 'Bald'"));
+    support_remove(p.top);
 }
 
 Test(import, celeba_lists_that_were_mixed_are_refused)
