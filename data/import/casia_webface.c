@@ -22,7 +22,7 @@ enum { DEPTH = 4, LABEL_MOST = 1 << 24 }; // floats are exact to 2^24
 typedef struct item {
     char *name;           // of a picture in its folder; NULL: a record
     int64_t key;          // of a record
-    int64_t offset, size; // in train.rec, where the next record begins
+    int64_t offset, size; // in train.rec; to where the next line of the index points: what its size is taken for
     int32_t identity;     // of a picture
 } item;
 
@@ -97,27 +97,65 @@ static mn_err read_index(casia_state *s, const char *path)
     return MN_OK;
 }
 
+// Bytes of a record as its heads say, as far as the file goes: what another line of the index points to may be anywhere.
+static mn_err extent_of(const casia_state *s, int64_t offset, int64_t *extent)
+{
+    int64_t left = offset < s->bytes ? s->bytes - offset : 0, at = 0;
+    int more = 1;
+    while (more && left - at >= DATA__RECORDIO_HEAD) {
+        unsigned char head[DATA__RECORDIO_HEAD];
+        MN_TRY(data_file_pread(s->records, "train.rec", head, sizeof(head), (uint64_t)(offset + at)));
+        at += (int64_t)data__recordio_part(head, &more);
+    }
+    *extent = more || at > left ? left : at;
+    return MN_OK;
+}
+
 // Reads and joins a record. MN_EDATA: it is damaged.
 static mn_err read_record(data__import *im, const item *i, data__recordio_face *face)
 {
     const casia_state *s = im->state;
-    size_t payload, size = (size_t)i->size;
+    size_t payload;
+    int64_t extent;
     void *buffer;
-    if (i->size > RECORD_MOST)
+    MN_TRY(extent_of(s, i->offset, &extent));
+    if (extent > RECORD_MOST)
         return mn_fail(MN_EDATA, "train.rec: byte %lld: a record of %lld bytes", (long long)i->offset,
-                       (long long)i->size);
-    MN_TRY(data__import_scratch(im, size, &buffer));
-    MN_TRY(data_file_pread(s->records, "train.rec", buffer, size, (uint64_t)i->offset));
-    MN_TRY(data__recordio_join("train.rec", i->offset, buffer, size, &payload));
+                       (long long)extent);
+    MN_TRY(data__import_scratch(im, (size_t)extent, &buffer));
+    MN_TRY(data_file_pread(s->records, "train.rec", buffer, (size_t)extent, (uint64_t)i->offset));
+    MN_TRY(data__recordio_join("train.rec", i->offset, buffer, (size_t)extent, &payload));
     return data__recordio_head("train.rec", i->offset, buffer, payload, face);
 }
 
+// Of the lines of one key, one counts: the first that points to where a record begins.
+static mn_err sort_repeats(casia_state *s)
+{
+    for (int64_t i = 0, n; i < s->n; i += n) {
+        n = 1;
+        while (i + n < s->n && s->items[i + n].key == s->items[i].key)
+            n++;
+        for (int64_t k = i; n > 1 && k < i + n; k++) {
+            unsigned char head[DATA__RECORDIO_HEAD];
+            if (s->bytes - s->items[k].offset < DATA__RECORDIO_HEAD) continue;
+            MN_TRY(data_file_pread(s->records, "train.rec", head, sizeof(head), (uint64_t)s->items[k].offset));
+            if (!data__recordio_begins(head)) continue;
+            item first = s->items[k];
+            s->items[k] = s->items[i];
+            s->items[i] = first;
+            break;
+        }
+    }
+    return MN_OK;
+}
+
 // The keys of pictures: where record 0 has labels (A, B), 1 to A - 1, and the records of identities follow; else all.
-static mn_err find_pictures(casia_state *s, int64_t *first, int64_t *end)
+// *beyond: the first key that is none of either.
+static mn_err find_pictures(casia_state *s, int64_t *first, int64_t *end, int64_t *beyond)
 {
     data__recordio_face face;
     *first = 0;
-    *end = INT64_MAX;
+    *end = *beyond = INT64_MAX;
     if (s->n == 0 || s->items[0].key != 0) return MN_OK;
     MN_TRY(read_record(s->im, &s->items[0], &face));
     if (face.n_labels == 0 || face.size > 0) return MN_OK;
@@ -126,6 +164,7 @@ static mn_err find_pictures(casia_state *s, int64_t *first, int64_t *end)
                        (long long)s->items[0].offset);
     *first = 1;
     *end = (int64_t)face.label[0];
+    *beyond = (int64_t)face.label[1];
     return MN_OK;
 }
 
@@ -133,20 +172,23 @@ static mn_err scan_records(casia_state *s, const char *records)
 {
     size_t n = strlen(records);
     char *index = mn_sprintf("%.*s.idx", (int)n - 4, records);
-    int64_t first, end, last = -1, listed = 0;
+    int64_t first, end, beyond, last = -1, listed = 0;
     mn_err err = mn_file_open(&s->records, records, &s->bytes);
     if (err == MN_OK) err = read_index(s, index);
     free(index);
     MN_TRY(err);
-    MN_TRY(find_pictures(s, &first, &end));
+    MN_TRY(sort_repeats(s));
+    MN_TRY(find_pictures(s, &first, &end, &beyond));
     for (int64_t i = 0; i < s->n; i++) {
         const item *r = &s->items[i];
-        if (r->key < first || r->key >= end) continue;
         if (r->key == last)
             data__import_reject(s->im, DATA__REJECT_DUPLICATE, "train.rec", r->key, "this key is in train.idx twice");
-        else
+        else if (r->key >= beyond)
+            data__import_reject(s->im, DATA__REJECT_LIST, "train.idx", 0, "a key beyond those that record 0 tells of");
+        else if (r->key >= first && r->key < end) {
             data__import_unit(data__import_group(s->im, "train", "image"), i, 1, r->size);
-        listed += r->key != last;
+            listed++;
+        }
         last = r->key;
     }
     if (end < INT64_MAX && listed < end - first) {

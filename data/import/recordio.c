@@ -2,8 +2,9 @@
 
 #include <string.h>
 
-enum { PART_HEAD = 8, PAYLOAD_HEAD = 24 };
+enum { PART_HEAD = DATA__RECORDIO_HEAD, PAYLOAD_HEAD = 24 };
 enum { WHOLE, FIRST, MIDDLE, LAST };
+#define LENGTH_MOST 0x1fffffffU
 
 static uint32_t u32_at(const unsigned char *p)
 {
@@ -15,6 +16,22 @@ static mn_err wrong(const char *name, int64_t offset, size_t at, const char *wha
     return mn_fail(MN_EDATA, "%s: byte %lld: %s", name, (long long)offset + (long long)at, what);
 }
 
+int data__recordio_begins(const unsigned char head[DATA__RECORDIO_HEAD])
+{
+    uint32_t part = u32_at(head + 4) >> 29;
+    return u32_at(head) == DATA__RECORDIO_MAGIC && (part == WHOLE || part == FIRST);
+}
+
+size_t data__recordio_part(const unsigned char head[DATA__RECORDIO_HEAD], int *more)
+{
+    uint32_t part = u32_at(head + 4) >> 29;
+    size_t length = u32_at(head + 4) & LENGTH_MOST;
+    *more = 0;
+    if (u32_at(head) != DATA__RECORDIO_MAGIC) return PART_HEAD;
+    *more = part == FIRST || part == MIDDLE;
+    return PART_HEAD + length + (*more ? (4 - length % 4) % 4 : 0);
+}
+
 mn_err data__recordio_join(const char *name, int64_t offset, void *bytes, size_t size, size_t *payload)
 {
     static const unsigned char magic[4] = {0x0a, 0x23, 0xd7, 0xce};
@@ -24,7 +41,7 @@ mn_err data__recordio_join(const char *name, int64_t offset, void *bytes, size_t
         if (size - at < PART_HEAD) return wrong(name, offset, at, "cut off in the head of a record");
         if (u32_at(p + at) != DATA__RECORDIO_MAGIC) return wrong(name, offset, at, "no RecordIO record begins here");
         uint32_t head = u32_at(p + at + 4), part = head >> 29;
-        size_t length = head & 0x1fffffff;
+        size_t length = head & LENGTH_MOST;
         if (part > LAST || first != (part == WHOLE || part == FIRST))
             return wrong(name, offset, at + 4, "the parts of a record are out of order");
         at += PART_HEAD;

@@ -15,6 +15,12 @@
 
 #define DATA__RECORDIO_MAGIC 0xced7230au
 
+// What the 8 bytes at the head of a part say. Whether they are those of a record; and how many bytes it has with them, padded
+// where *more parts follow. What is no part has its head alone.
+#define DATA__RECORDIO_HEAD 8
+int data__recordio_begins(const unsigned char head[DATA__RECORDIO_HEAD]);
+size_t data__recordio_part(const unsigned char head[DATA__RECORDIO_HEAD], int *more);
+
 // Makes the payload of the record at the beginning of `bytes` (size of them follow in the file, at least the record) lie
 // at their beginning: without the heads of its parts, and with the magic number that was cut out between them. MN_EDATA,
 // with name and byte offset in the file (`offset` is that of bytes): no record, or cut off.

@@ -3,6 +3,7 @@
 #include "data/import.h"
 #include "data/shard.h"
 #include "data/synth/synth.h"
+#include "nn/base/mem.h"
 #include "nn/base/log.h"
 #include "corpus_support.h"
 #include "shard_support.h"
@@ -586,6 +587,47 @@ Test(generated, casia_webface_damaged)
     cr_assert(corpus_number(rejects, "wrong number of columns") == 1 && corpus_number(rejects, "not a number") == 1);
     cr_assert_eq(corpus_number(rejects, "unusable list"), 1);
     data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+// Lines of train.idx that point into records (that of record 0, of a picture, of a second line for one) take nothing away.
+Test(generated, casia_webface_stray_lines)
+{
+    corpus p = {.top = support_folder()};
+    snprintf(p.corpora, sizeof(p.corpora), "%s/corpora", p.top);
+    mn_log_level(MN_WARN);
+    data_synth_cfg synth = corpus_config(&p, "casia-webface");
+    must(data_synth(&synth, NULL));
+    char index[800], src[700], out[700];
+    size_t size;
+    snprintf(src, sizeof(src), "%s/casia-webface/faces_webface", p.corpora);
+    snprintf(index, sizeof(index), "%s/train.idx", src);
+    snprintf(out, sizeof(out), "%s/shards", p.top);
+    char *old = (char *)support_read(index, &size);
+    old[size - 1] = 0;
+    const char *third = strstr(old, "\n3\t"), *sixth = strstr(old, "\n6\t"), *ninth = strstr(old, "\n9\t");
+    cr_assert(third && sixth && ninth);
+    char *more = mn_sprintf("%s\n0\t20\n5\t%lld\n6\t%lld\n9\t%lld\n", old, atoll(third + 3) + 12, atoll(sixth + 3) - 40,
+                            atoll(ninth + 3) + 100);
+    support_write(index, more, strlen(more));
+    data_import_cfg cfg = {.kind = "casia-webface", .src = src, .out = out};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    const json_t *rejects = json_object_get(r.json, "rejects");
+    cr_assert(corpus_number(r.json, "records") == 59 && corpus_number(r.json, "rejected") == 5);
+    cr_assert(corpus_number(rejects, "duplicate") == 4 && corpus_number(rejects, "damaged or cut off") == 1);
+    data_import_report_free(&r);
+    free(more);
+    // A line of its own for a place inside of record 0.
+    char *alone = mn_sprintf("%s\n99999999\t16\n", old);
+    support_write(index, alone, strlen(alone));
+    snprintf(out, sizeof(out), "%s/again", p.top);
+    must(data_import(&cfg, &r));
+    cr_assert(corpus_number(r.json, "records") == 59 && corpus_number(r.json, "rejected") == 2);
+    cr_assert_eq(corpus_number(json_object_get(r.json, "rejects"), "unusable list"), 1);
+    data_import_report_free(&r);
+    free(alone);
+    free(old);
     support_remove(p.top);
 }
 
