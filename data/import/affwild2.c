@@ -32,20 +32,19 @@ static void mix(data__aw_survey *s, XXH64_hash_t hash)
     s->digest = (int64_t)((uint64_t)s->digest + hash);
 }
 
-static mn_err survey_crops(const data__aw_video *v, data__aw_survey *s)
+static mn_err survey_folder(const data__aw_video *v, int folder, data__aw_survey *s)
 {
     data__entries l;
-    int64_t sampled = 0, bytes = 0;
-    if (!v->crops) return MN_OK;
-    MN_TRY(data__entries_of(&l, v->crops));
+    int64_t sampled = 0, bytes = 0, crops = 0;
+    MN_TRY(data__entries_of(&l, v->crops[folder]));
     for (int64_t i = 0; i < l.n; i++) {
         int64_t frame = data__aw_frame(l.e[i].name);
-        mix(s, XXH3_64bits(l.e[i].name, strlen(l.e[i].name)));
+        mix(s, XXH3_64bits_withSeed(l.e[i].name, strlen(l.e[i].name), (XXH64_hash_t)folder));
         if (frame < 1) continue;
-        s->crops++;
+        crops++;
         if (frame > s->last_frame) s->last_frame = frame;
         if (i % (l.n / SAMPLE_CROPS + 1) == 0) {
-            char *path = mn_sprintf("%s/%s", v->crops, l.e[i].name);
+            char *path = mn_sprintf("%s/%s", v->crops[folder], l.e[i].name);
             struct stat st;
             if (stat(path, &st) == 0) {
                 bytes += st.st_size;
@@ -54,8 +53,16 @@ static mn_err survey_crops(const data__aw_video *v, data__aw_survey *s)
             free(path);
         }
     }
-    s->crop_bytes = sampled ? bytes / sampled * s->crops : 0;
+    s->crops += crops;
+    s->crop_bytes += sampled ? bytes / sampled * crops : 0;
     data__entries_free(&l);
+    return MN_OK;
+}
+
+static mn_err survey_crops(const data__aw_video *v, data__aw_survey *s)
+{
+    for (int k = 0; k < v->n_crops; k++)
+        MN_TRY(survey_folder(v, k, s));
     return MN_OK;
 }
 
@@ -141,7 +148,7 @@ static void note_videos(data__import *im, const data__aw_state *s)
         const data__aw_video *v = &t->videos[i];
         if (v->media >= 0) used[v->media] = 1;
         int labelled = v->labels[0] || v->labels[1] || v->labels[2];
-        if (!v->crops && !labelled && v->media < 0) data__import_note(im, DATA__NOTE_NOTHING, 1);
+        if (!v->n_crops && !labelled && v->media < 0) data__import_note(im, DATA__NOTE_NOTHING, 1);
         if (!labelled) data__import_note(im, DATA__NOTE_NO_LABEL_FILE, 1);
         if (v->media < 0) data__import_note(im, DATA__NOTE_NO_MEDIA, 1);
     }

@@ -26,7 +26,8 @@ void data__aw_free(data__aw_labels *l);
 
 typedef struct data__aw_video {
     char *name;                // of crops and labels, suffix included
-    char *crops;               // folder of its crops, NULL: none
+    int n_crops, crop_root;    // folders of its crops, all of one kind of root
+    char **crops;              // they share the numbers of its frames; the first that has a frame gives it
     char *labels[DATA_TASKS];  // label files, NULL: none
     uint8_t split[DATA_TASKS]; // DATA_SPLIT_*
     int media;                 // of data__aw_tree.media, -1: none

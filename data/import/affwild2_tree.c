@@ -182,7 +182,7 @@ static mn_err enter_twin(char **path, data__entries *l)
     return data__entries_of(l, *path);
 }
 
-static mn_err read_crops(tree *t, char **root)
+static mn_err read_crops(tree *t, int kind, char **root)
 {
     data__entries l;
     MN_TRY(data__entries_of(&l, *root));
@@ -194,14 +194,14 @@ static mn_err read_crops(tree *t, char **root)
             continue;
         }
         data__aw_video *v = video_named(t, l.e[i].name);
-        char *path = mn_sprintf("%s/%s", *root, l.e[i].name);
-        if (v->crops) {
+        if (v->n_crops && v->crop_root != kind) {
             data__import_note(t->im, DATA__NOTE_SECOND_CROPS, 1);
-            free(path);
             continue;
         }
-        v->crops = path;
-        t->out->n_crop_folders++;
+        t->out->n_crop_folders += v->n_crops == 0;
+        v->crop_root = kind;
+        v->crops = mn_realloc(v->crops, (size_t)v->n_crops + 1, sizeof(*v->crops));
+        v->crops[v->n_crops++] = mn_sprintf("%s/%s", *root, l.e[i].name);
     }
     data__entries_free(&l);
     return MN_OK;
@@ -357,7 +357,7 @@ mn_err data__aw_tree_read(data__import *im, data__aw_tree *out)
     MN_TRY_OUT(err, data__walk(im->cfg->src, DEPTH, look, &t));
     for (int kind = 0; kind < CROP_ROOTS; kind++)
         for (int i = 0; i < t.n_roots; i++)
-            if (t.roots[i].kind == kind) MN_TRY_OUT(err, read_crops(&t, &t.roots[i].path));
+            if (t.roots[i].kind == kind) MN_TRY_OUT(err, read_crops(&t, kind, &t.roots[i].path));
     for (int task = 0; task < DATA_TASKS; task++) {
         sets s = {.t = &t, .task = task};
         if (t.annotations[task]) MN_TRY_OUT(err, data__walk(t.annotations[task], SET_DEPTH, look_for_sets, &s));
@@ -382,6 +382,8 @@ void data__aw_tree_free(data__aw_tree *t)
 {
     for (int64_t i = 0; i < t->n_videos; i++) {
         free(t->videos[i].name);
+        for (int k = 0; k < t->videos[i].n_crops; k++)
+            free(t->videos[i].crops[k]);
         free(t->videos[i].crops);
         for (int k = 0; k < DATA_TASKS; k++)
             free(t->videos[i].labels[k]);

@@ -46,14 +46,20 @@ static mn_err read_file(data__import *im, const char *path, unsigned want, data_
 
 // One video
 
+typedef struct crop {
+    const char *name; // NULL: there is none
+    int folder;
+} crop;
+
 typedef struct film {
     data__import *im;
     const data__aw_video *video;
     const char *list; // label file being read
     data__aw_labels labels[DATA_TASKS];
-    int64_t n_crops, frames;
-    char **crops; // (frames + 1) file names by frame number, NULL: no crop
-    data__entries entries;
+    int64_t frames;
+    crop *crops;            // (frames + 1) by frame number
+    data__entries *entries; // (video->n_crops)
+    int *roots;             // (video->n_crops)
     data_media media;
 } film;
 
@@ -89,32 +95,40 @@ static void reject_crop(film *f, data__reason reason, const char *name, const ch
 
 static mn_err list_crops(film *f)
 {
-    if (!f->video->crops) return MN_OK;
-    MN_TRY(data__entries_of(&f->entries, f->video->crops));
-    data__import_note(f->im, DATA__NOTE_HIDDEN, f->entries.hidden);
-    for (int64_t i = 0; i < f->entries.n; i++) {
-        int64_t frame = data__aw_frame(f->entries.e[i].name);
-        if (frame > f->frames) f->frames = frame;
+    f->entries = mn_calloc((size_t)f->video->n_crops + 1, sizeof(*f->entries));
+    for (int k = 0; k < f->video->n_crops; k++) {
+        data__entries *l = &f->entries[k];
+        MN_TRY(data__entries_of(l, f->video->crops[k]));
+        data__import_note(f->im, DATA__NOTE_HIDDEN, l->hidden);
+        for (int64_t i = 0; i < l->n; i++) {
+            int64_t frame = data__aw_frame(l->e[i].name);
+            if (frame > f->frames) f->frames = frame;
+        }
     }
     return MN_OK;
+}
+
+static void place_crop(film *f, int folder, const char *name)
+{
+    int64_t frame = data__aw_frame(name);
+    crop *c = &f->crops[frame < 1 ? 0 : frame];
+    if (frame < 1)
+        reject_crop(f, DATA__REJECT_NAME, name, "");
+    else if (!c->name)
+        *c = (crop){name, folder};
+    else if (c->folder == folder)
+        reject_crop(f, DATA__REJECT_DUPLICATE, name, c->name);
+    else
+        data__import_note(f->im, DATA__NOTE_SECOND_CROP, 1);
 }
 
 // After the number of frames is known.
 static void place_crops(film *f)
 {
     f->crops = mn_calloc((size_t)f->frames + 2, sizeof(*f->crops));
-    for (int64_t i = 0; i < f->entries.n; i++) {
-        char *name = f->entries.e[i].name;
-        int64_t frame = data__aw_frame(name);
-        if (frame < 1) {
-            reject_crop(f, DATA__REJECT_NAME, name, "");
-        } else if (f->crops[frame]) {
-            reject_crop(f, DATA__REJECT_DUPLICATE, name, f->crops[frame]);
-        } else {
-            f->crops[frame] = name;
-            f->n_crops++;
-        }
-    }
+    for (int k = 0; k < f->video->n_crops; k++)
+        for (int64_t i = 0; i < f->entries[k].n; i++)
+            place_crop(f, k, f->entries[k].e[i].name);
 }
 
 // A file is listed once, whoever of its videos and its sound cannot be had.
@@ -173,18 +187,19 @@ static void label_record(const film *f, int64_t frame, data_record *r)
     }
 }
 
-static mn_err write_frame(film *f, int root, int32_t video, int64_t frame, data_writer *w)
+static mn_err write_frame(film *f, int32_t video, int64_t frame, data_writer *w)
 {
     char number[32];
     (void)snprintf(number, sizeof(number), "%05lld.jpg", (long long)frame);
-    const char *file = f->crops[frame] ? f->crops[frame] : number;
+    const crop *c = &f->crops[frame];
+    const char *file = c->name ? c->name : number;
     char *name = mn_sprintf("%s/%s", f->video->name, file);
     data_record r = {.name = name, .video = video, .frame = (int32_t)frame, .source_row = (uint32_t)frame};
     int accepted = 0;
     mn_err err = MN_OK;
     r.t_us = time_of(&f->media, frame);
     label_record(f, frame, &r);
-    if (f->crops[frame]) err = data__import_picture(f->im, root, file, name, 0, &r, &accepted);
+    if (c->name) err = data__import_picture(f->im, f->roots[c->folder], file, name, 0, &r, &accepted);
     if (!accepted) data__import_note(f->im, DATA__NOTE_NO_PICTURE, 1);
     if (err == MN_OK) err = data__import_add(f->im, w, &r);
     free(name);
@@ -197,7 +212,7 @@ static mn_err write_frames(film *f, const data__aw_state *s, int64_t most, data_
     char *source = v->media >= 0 ? mn_strdup(s->tree.media[v->media].stem)
                                  : mn_sprintf("%.*s", (int)data_video_stem(v->name, NULL), v->name);
     data_video row = {.name = v->name, .source = source, .has_audio = f->media.has_audio != 0};
-    int subject, root = -1;
+    int subject;
     int32_t number;
     mn_err err = MN_OK;
     (void)data_video_stem(v->name, &subject);
@@ -211,11 +226,15 @@ static mn_err write_frames(film *f, const data__aw_state *s, int64_t most, data_
         row.labels[task] = f->labels[task].n;
     }
     MN_TRY_OUT(err, data_writer_video(w, &row, &number));
-    if (v->crops) MN_TRY_OUT(err, data__open_folder(&root, v->crops));
+    for (int k = 0; k < v->n_crops; k++)
+        MN_TRY_OUT(err, data__open_folder(&f->roots[k], v->crops[k]));
     for (int64_t frame = 1; frame <= f->frames && frame <= most && err == MN_OK; frame++)
-        err = write_frame(f, root, number, frame, w);
+        err = write_frame(f, number, frame, w);
 out:
-    if (root >= 0) (void)close(root);
+    for (int k = 0; k < v->n_crops; k++) {
+        if (f->roots[k] >= 0) (void)close(f->roots[k]);
+        f->roots[k] = -1;
+    }
     free(source);
     return err;
 }
@@ -225,6 +244,9 @@ mn_err data__aw_write_video(data__import *im, const data__unit *u, data_writer *
     const data__aw_state *s = im->state;
     film f = {.im = im, .video = &s->tree.videos[u->item]};
     mn_err err = MN_OK;
+    f.roots = mn_calloc((size_t)f.video->n_crops + 1, sizeof(*f.roots));
+    for (int k = 0; k < f.video->n_crops; k++)
+        f.roots[k] = -1;
     MN_TRY_OUT(err, read_labels(&f));
     MN_TRY_OUT(err, list_crops(&f));
     MN_TRY_OUT(err, read_media(&f, s));
@@ -237,7 +259,10 @@ mn_err data__aw_write_video(data__import *im, const data__unit *u, data_writer *
 out:
     for (int task = 0; task < DATA_TASKS; task++)
         data__aw_free(&f.labels[task]);
-    data__entries_free(&f.entries);
+    for (int k = 0; f.entries && k < f.video->n_crops; k++)
+        data__entries_free(&f.entries[k]);
+    free(f.entries);
+    free(f.roots);
     data_media_free(&f.media);
     free(f.crops);
     return err;

@@ -65,6 +65,7 @@ typedef enum data__reason {
     X(NO_GENDER, "rows without a gender")                                                                              \
     X(NO_PICTURE, "frames without a picture")                                                                          \
     X(SECOND_CROPS, "folders of crops of videos that have better ones")                                                \
+    X(SECOND_CROP, "pictures that another folder of crops has too: the first is taken")                                \
     X(NOTHING, "names in lists of which nothing is here")                                                              \
     X(NO_LABEL_FILE, "videos without labels")                                                                          \
     X(NO_MEDIA, "videos without a media file: 30 frames a second assumed")                                             \

@@ -40,7 +40,7 @@ typedef struct sa_state {
     char *lists[SPLITS];
     int n_roots, roots[ROOTS_MOST]; // folders of crops, the better ones first
     char *found[ROOTS_MOST];
-    int kind[ROOTS_MOST]; // of crop_root
+    int kind[ROOTS_MOST]; // of crop_root; once they are open, in the order of roots
     int reading;          // split
     int64_t n, capacity;
     picture *pictures;
@@ -78,10 +78,14 @@ static int look(void *ctx, const char *path, const char *name, data__kind kind)
 
 static mn_err open_roots(sa_state *s)
 {
-    int n = 0;
+    int n = 0, kinds[ROOTS_MOST];
     for (int kind = 0; kind < CROP_ROOTS; kind++)
-        for (int i = 0; i < s->n_roots; i++)
-            if (s->kind[i] == kind) MN_TRY(data__open_folder(&s->roots[n++], s->found[i]));
+        for (int i = 0; i < s->n_roots; i++) {
+            if (s->kind[i] != kind) continue;
+            kinds[n] = kind;
+            MN_TRY(data__open_folder(&s->roots[n++], s->found[i]));
+        }
+    memcpy(s->kind, kinds, (size_t)n * sizeof(*kinds));
     return MN_OK;
 }
 
@@ -176,11 +180,18 @@ static void drop_repeats(const sa_state *s)
 
 // Pictures
 
-static int root_of(const sa_state *s, const char *name)
+// The first root that has the picture; *again 1: another one of its kind has it too.
+static int root_of(const sa_state *s, const char *name, int *again)
 {
-    for (int k = 0; k < s->n_roots; k++)
-        if (faccessat(s->roots[k], name, F_OK, 0) == 0) return s->roots[k];
-    return s->roots[0]; // opening it will say that it is missing
+    int first = -1;
+    *again = 0;
+    for (int k = 0; k < s->n_roots; k++) {
+        if (first >= 0 && s->kind[k] != s->kind[first]) break;
+        if (faccessat(s->roots[k], name, F_OK, 0) != 0) continue;
+        *again = first >= 0;
+        if (first < 0) first = k;
+    }
+    return s->roots[first < 0 ? 0 : first]; // opening it will say that it is missing
 }
 
 // Of some pictures: of those in the first root that has any.
@@ -191,7 +202,8 @@ static int64_t mean_size(const sa_state *s)
     for (int64_t k = 0; k < SAMPLE && k < s->n; k++) {
         struct stat st;
         const char *name = s->pictures[s->n * k / SAMPLE].name;
-        if (fstatat(root_of(s, name), name, &st, 0) != 0) continue;
+        int again;
+        if (fstatat(root_of(s, name, &again), name, &st, 0) != 0) continue;
         sum += st.st_size;
         found++;
     }
@@ -233,15 +245,16 @@ static mn_err write_picture(data__import *im, const data__group *g, const data__
     const picture *p = &s->pictures[u->item];
     const data__sa_labels *l = &p->labels;
     data_record r = {.name = p->name, .expr = l->expr, .video = -1, .source_row = p->line};
-    int accepted;
+    int accepted, again, root = root_of(s, p->name, &again);
     (void)g;
+    if (again) data__import_note(im, DATA__NOTE_SECOND_CROP, 1);
     memcpy(r.va, l->va, sizeof(r.va));
     memcpy(r.au, l->au, sizeof(r.au));
     r.mask = (l->expr >= 0 ? DATA_HAS_EXPR : 0u) | (isnan(l->va[0]) ? 0u : DATA_HAS_VALENCE) |
              (isnan(l->va[1]) ? 0u : DATA_HAS_AROUSAL);
     for (int k = 0; k < DATA_AUS; k++)
         if (l->au[k] >= 0) r.mask |= (uint32_t)DATA_HAS_AU0 << k;
-    MN_TRY(data__import_picture(im, root_of(s, p->name), p->name, p->name, p->line, &r, &accepted));
+    MN_TRY(data__import_picture(im, root, p->name, p->name, p->line, &r, &accepted));
     return accepted ? data__import_add(im, w, &r) : MN_OK;
 }
 

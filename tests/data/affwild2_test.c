@@ -252,6 +252,47 @@ Test(affwild2, both_editions)
     }
 }
 
+// A video whose crops were unpacked in two places, which share a frame; unaligned ones of it do not fill what is missing.
+Test(affwild2, crops_of_a_video_in_two_roots)
+{
+    mn_log_level(MN_WARN);
+    char *top = support_folder(), src[600], out[600], name[700];
+    snprintf(src, sizeof(src), "%s/src", top);
+    snprintf(out, sizeof(out), "%s/out", top);
+    static const char *const root[] = {"batch1/cropped_aligned", "batch2/cropped_aligned/cropped_aligned"};
+    for (int k = 0; k < 2; k++)
+        for (int frame = 1 + 2 * k; frame <= 3 + 2 * k; frame++) {
+            snprintf(name, sizeof(name), "%s/v/%05d.jpg", root[k], frame);
+            put_crop(src, name, 100 * k + frame);
+        }
+    put_crop(src, "batch1/cropped/v/00007.jpg", 9);
+    put_crop(src, "batch2/cropped_aligned/cropped_aligned/w/00001.jpg", 50);
+    data_import_cfg cfg = {.kind = "affwild2", .src = src, .out = out};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 6 && count(&r, NULL, "pictures") == 6 && count(&r, NULL, "rejected") == 0);
+    cr_assert_eq(count(&r, "notes", "pictures that another folder of crops has too: the first is taken"), 1);
+    cr_assert_eq(count(&r, "notes", "folders of crops of videos that have better ones"), 1);
+    data_folder *f;
+    must(data_folder_open(&f, out, NULL, 0, "image"));
+    const data_shard *s = data_folder_shard(f, 0);
+    const data_video *v = video_named(data_shard_index(s), "v");
+    for (int frame = 1; frame <= 5; frame++) {
+        int64_t i = v->first_record + frame - 1;
+        size_t size;
+        snprintf(name, sizeof(name), "%s/%s/v/%05d.jpg", src, root[frame > 3], frame);
+        void *file = support_read(name, &size), *stored = malloc(size);
+        cr_assert_eq(data_shard_size(s, i), size, "frame %d", frame);
+        must(data_shard_read(s, i, stored, size, &size));
+        cr_assert_arr_eq(stored, file, size, "frame %d", frame);
+        free(stored);
+        free(file);
+    }
+    data_folder_close(f);
+    data_import_report_free(&r);
+    support_remove(top);
+}
+
 static uint64_t digest_of(const char *out)
 {
     data_folder *f;

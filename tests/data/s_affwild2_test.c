@@ -2,6 +2,7 @@
 // lists, read here by a reader of its own.
 #include "data/import/s_affwild2_list.h"
 #include "corpus_support.h"
+#include "nn/base/file.h"
 #include "shard_support.h"
 
 #include <math.h>
@@ -250,5 +251,50 @@ Test(s_affwild2, generated_in_both_layouts)
         check_report(r.json, &t);
         data_import_report_free(&r);
     }
+    support_remove(p.top);
+}
+
+// A test picture that is in both folders of crops: the first is taken, and counted.
+Test(s_affwild2, test_pictures_in_two_roots)
+{
+    corpus p = corpus_new("s-affwild2");
+    data_synth_cfg synth = corpus_config(&p, "s-affwild2");
+    synth.images = 200;
+    must(data_synth(&synth, NULL));
+    char path[1200], line[400];
+    snprintf(path, sizeof(path), "%s/testset/MTL_Challenge_test_set_release.txt", p.src);
+    FILE *in = fopen(path, "r");
+    cr_assert(in);
+    for (int have = 0; !have;) {
+        cr_assert(corpus_line(in, line, sizeof(line)));
+        char *comma = strchr(line, ',');
+        if (comma) *comma = 0;
+        snprintf(path, sizeof(path), "%s/testset/cropped_aligned/%s", p.src, line);
+        have = comma && corpus_has(path);
+    }
+    fclose(in);
+    size_t size;
+    unsigned char *file = support_read(path, &size);
+    snprintf(path, sizeof(path), "%s/cropped_aligned/%s", p.src, line);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    must(mn_dir_make(path));
+    *slash = '/';
+    file[size - 3] ^= 1; // another picture: a bit of its last block
+    support_write(path, file, size);
+    free(file);
+    data_import_cfg cfg = {.kind = "s-affwild2", .src = p.src, .out = p.out};
+    data_import_report r;
+    must(data_import(&cfg, &r));
+    const json_t *notes = json_object_get(r.json, "notes");
+    cr_assert_eq(corpus_number(notes, "pictures that another folder of crops has too: the first is taken"), 1);
+    data_folder *f;
+    const data_shard *s;
+    must(data_folder_open(&f, p.out, "test", 0, "image"));
+    int64_t i = corpus_record(f, line, &s);
+    cr_assert(i >= 0);
+    corpus_check_bytes(path, s, i);
+    data_folder_close(f);
+    data_import_report_free(&r);
     support_remove(p.top);
 }
