@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define INDEX_MOST ((size_t)4 << 30)
@@ -28,10 +29,11 @@ typedef struct item {
 
 typedef struct casia_state {
     data__import *im;
-    int root;      // the folder of folders, or -1
-    int records;   // train.rec, or -1
-    size_t prefix; // bytes of the root's path and a slash
-    int64_t bytes; // of train.rec
+    int root;        // the folder of folders, or -1
+    int records;     // train.rec, or -1
+    size_t prefix;   // bytes of the root's path and a slash
+    int64_t bytes;   // of train.rec
+    struct stat out; // the folder of the shards, which may lie among those of people
     int64_t n, capacity, folders;
     item *items;
 } casia_state;
@@ -207,6 +209,7 @@ static int take_picture(void *ctx, const char *path, const char *name, data__kin
     casia_state *s = ctx;
     const char *below = path + s->prefix;
     (void)name;
+    if (kind == DATA__FOLDER && data__is_folder(path, &s->out)) return 0;
     if (kind == DATA__FOLDER) {
         s->folders++;
         return strchr(below, '/') == NULL;
@@ -227,34 +230,43 @@ static const char *name_at(void *ctx, int64_t i)
     return ((casia_state *)ctx)->items[i].name;
 }
 
-static int is_folder(const data__entry *e)
+// The folders in it but that of the shards; *only: the last of them.
+static mn_err count_folders(const casia_state *s, const char *root, int64_t *n, char **only)
 {
-    return e->kind == DATA__FOLDER || e->kind == DATA__FOLDER_LINK;
+    data__entries l;
+    MN_TRY(data__entries_of(&l, root));
+    *n = 0;
+    *only = NULL;
+    for (int64_t i = 0; i < l.n; i++) {
+        if (l.e[i].kind != DATA__FOLDER && l.e[i].kind != DATA__FOLDER_LINK) continue;
+        char *path = mn_sprintf("%s/%s", root, l.e[i].name);
+        if (!data__is_folder(path, &s->out)) {
+            char *last = *only;
+            *only = path;
+            path = last;
+            (*n)++;
+        }
+        free(path);
+    }
+    data__entries_free(&l);
+    return MN_OK;
 }
 
 // A folder alone in another, with folders in it, is not a person but where the people are, whatever it is called.
-static mn_err enter_folders(char **root)
+static mn_err enter_folders(const casia_state *s, char **root)
 {
     for (int left = DEPTH; left > 0; left--) {
-        data__entries l;
-        int64_t folders = 0, only = 0;
-        MN_TRY(data__entries_of(&l, *root));
-        for (int64_t i = 0; i < l.n; i++)
-            if (is_folder(&l.e[i])) {
-                folders++;
-                only = i;
-            }
-        char *inner = folders == 1 ? mn_sprintf("%s/%s", *root, l.e[only].name) : NULL;
-        data__entries_free(&l);
-        if (!inner) return MN_OK;
-        mn_err err = data__entries_of(&l, inner);
-        for (int64_t i = 0; err == MN_OK && i < l.n; i++)
-            folders += is_folder(&l.e[i]);
-        if (err == MN_OK) data__entries_free(&l);
-        char *other = folders > 1 ? *root : inner;
-        if (folders > 1) *root = inner;
-        free(other);
-        if (err != MN_OK || folders == 1) return err;
+        char *only, *deeper = NULL;
+        int64_t folders, inner = 0;
+        MN_TRY(count_folders(s, *root, &folders, &only));
+        mn_err err = folders == 1 ? count_folders(s, only, &inner, &deeper) : MN_OK;
+        free(deeper);
+        if (err != MN_OK || inner == 0) {
+            free(only);
+            return err;
+        }
+        free(*root);
+        *root = only;
     }
     return MN_OK;
 }
@@ -263,9 +275,10 @@ static mn_err scan_folders(casia_state *s)
 {
     static const char *const names[] = {"CASIA-WebFace", "CASIA-maxpy-clean", NULL};
     char *root;
+    if (stat(s->im->cfg->out, &s->out) != 0) s->out.st_ino = 0;
     MN_TRY(data__find(&root, s->im->cfg->src, names, DATA__FOLDER, 2));
     if (!root) root = mn_strdup(s->im->cfg->src);
-    mn_err err = enter_folders(&root);
+    mn_err err = enter_folders(s, &root);
     s->prefix = strlen(root) + 1;
     if (err == MN_OK) err = data__open_folder(&s->root, root);
     if (err == MN_OK) err = data__walk(root, 2, take_picture, s);

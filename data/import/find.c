@@ -1,5 +1,7 @@
 #include "data/import/find.h"
 
+#include "data/import/run.h"
+#include "data/shard_manifest.h"
 #include "nn/base/mem.h"
 
 #include <dirent.h>
@@ -9,6 +11,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 static data__kind kind_of(int dir, const struct dirent *e)
 {
@@ -35,6 +38,20 @@ static int is_litter(const char *name)
            strcasecmp(name, "desktop.ini") == 0;
 }
 
+// The shards of an import, finished or not, that lie in its source or in another's: no source.
+static int is_shards(int dir, const char *name)
+{
+    static const char *const sign[] = {DATA__IMPORT_WORK, DATA__MANIFEST, DATA__REJECTS};
+    int has[3];
+    for (int i = 0; i < 3; i++) {
+        char *path = mn_sprintf("%s/%s", name, sign[i]);
+        has[i] = faccessat(dir, path, F_OK, 0) == 0;
+        free(path);
+        if (i == 0 && has[0]) return 1;
+    }
+    return has[1] && has[2];
+}
+
 mn_err data__entries_of(data__entries *out, const char *dir)
 {
     DIR *d = opendir(dir);
@@ -47,8 +64,10 @@ mn_err data__entries_of(data__entries *out, const char *dir)
             l.hidden += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
             continue;
         }
+        data__kind kind = kind_of(dirfd(d), e);
+        if ((kind == DATA__FOLDER || kind == DATA__FOLDER_LINK) && is_shards(dirfd(d), e->d_name)) continue;
         l.e = mn_grow(l.e, l.n, &capacity, sizeof(*l.e));
-        l.e[l.n++] = (data__entry){data__strings_add(&l.names, e->d_name, strlen(e->d_name)), kind_of(dirfd(d), e)};
+        l.e[l.n++] = (data__entry){data__strings_add(&l.names, e->d_name, strlen(e->d_name)), kind};
     }
     int failure = errno;
     (void)closedir(d);

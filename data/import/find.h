@@ -16,7 +16,8 @@ typedef struct data__entry {
 } data__entry;
 typedef struct data__entries {
     data__strings names;
-    data__entry *e; // in byte order; hidden ones (.DS_Store, ...) are counted, not listed
+    data__entry
+        *e; // in byte order; hidden ones (.DS_Store, ...) are counted, not listed; folders of shards are not there
     int64_t n, hidden;
 } data__entries;
 

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const data_kind data_import_kinds[] = {
@@ -237,6 +238,12 @@ static mn_err start(data__job *j, const data_import_cfg *cfg)
     j->im.cfg = cfg;
     j->im.tally = &j->scan;
     j->im.source = XXH3_createState();
+    struct stat source, shards;
+    if (stat(cfg->src, &source) == 0 && stat(cfg->out, &shards) == 0 && source.st_ino == shards.st_ino &&
+        source.st_dev == shards.st_dev)
+        return mn_fail(MN_EUSAGE,
+                       "--out is the same folder as --src (%s): give the shards one of their own, as %s/shards",
+                       cfg->src, cfg->src);
     if (!j->im.source || XXH3_128bits_reset(j->im.source) != XXH_OK) return mn_fail(MN_EMEM, "no memory for a digest");
     MN_TRY(find_importer(cfg->kind, &j->im.importer));
     if (cfg->crop && !j->im.importer->columns.has_box)

@@ -859,6 +859,53 @@ Test(import, shards_inside_of_the_source_are_no_source)
     support_remove(p.top);
 }
 
+// Shards of one import beside the pictures of the next: the kinds that take every folder for a person, every JSON for a list.
+Test(import, shards_of_another_import_are_no_source)
+{
+    place p = make_place();
+    char first[700];
+    data_import_report r;
+    make_dir(p.src, "anna");
+    make_dir(p.src, "zoe");
+    put_picture(p.src, "anna/1.jpg", 20, 20, 1);
+    put_picture(p.src, "zoe/1.jpg", 20, 20, 2);
+    snprintf(first, sizeof(first), "%s/src/my shards", p.top); // among the people, and before one of them
+    make_dir(p.src, "my shards");
+    for (int k = 0; k < 2; k++) {
+        data_import_cfg cfg = config(&p, "casia-webface");
+        if (k == 0) cfg.out = first;
+        must(data_import(&cfg, &r));
+        cr_assert(count(&r, NULL, "records") == 2 && count(&r, NULL, "rejected") == 0 && !count(&r, "notes", "hidden"));
+        data_import_report_free(&r);
+        data_folder *f;
+        must(data_folder_open(&f, cfg.out, NULL, 0, "image"));
+        cr_assert_eq(data_shard_index(data_folder_shard(f, 0))->identity[1], 1); // zoe
+        data_folder_close(f);
+    }
+    data_import_cfg cfg = config(&p, "folder");
+    snprintf(p.out, sizeof(p.out), "%s/all", p.top);
+    must(data_import(&cfg, &r));
+    cr_assert(count(&r, NULL, "records") == 2 && count(&r, NULL, "rejected") == 0);
+    data_import_report_free(&r);
+    support_remove(p.top);
+}
+
+Test(import, the_source_is_no_place_for_shards)
+{
+    place p = make_place();
+    char again[700];
+    data_import_report r;
+    put_picture(p.src, "a.jpg", 20, 20, 1);
+    snprintf(again, sizeof(again), "%s/../src/", p.src);
+    data_import_cfg cfg = config(&p, "folder");
+    cfg.out = again;
+    for (cfg.dry_run = 0; cfg.dry_run < 2; cfg.dry_run++) {
+        cr_assert(data_import(&cfg, &r) == MN_EUSAGE && strstr(mn_errmsg(), "--out is the same folder as --src"));
+        data_import_report_free(&r);
+    }
+    support_remove(p.top);
+}
+
 Test(import, too_many_rejects_fail_and_a_larger_limit_goes_on)
 {
     place p = make_place();
