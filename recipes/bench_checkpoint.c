@@ -4,6 +4,7 @@
 #include "recipes/bench_models.h"
 
 #include "dist/ckpt.h"
+#include "dist/signal.h"
 #include "nn/base/clock.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
@@ -64,8 +65,10 @@ typedef struct times {
     double *stall, *durable, *load; // seconds, of each round
 } times;
 
+// After a signal the folder, which may be gigabytes, is removed as well.
 static mn_err run_round(bench *b, int64_t round, double *stall, double *durable, double *load)
 {
+    if (dist_signal_pending()) return mn_fail(MN_EINTERRUPTED, "stopped by a signal; what was written is removed");
     char path[DIST_CKPT_PATH];
     dist_state state = {.step = round + 1, .best = -DBL_MAX, .world = 1};
     dist_saved saved;
@@ -117,7 +120,8 @@ mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where)
                        cfg->model);
     double *s = mn_calloc((size_t)cfg->rounds * 3, sizeof *s);
     times t = {s, s + cfg->rounds, s + 2 * cfg->rounds};
-    mn_err err = open_state(&b, m);
+    mn_err err = dist_signal_install();
+    if (err == MN_OK) err = open_state(&b, m);
     if (err == MN_OK) err = open_folder(&b, where);
     for (int64_t i = -1; i < cfg->rounds && err == MN_OK; i++) { // the first is not counted
         int64_t k = i < 0 ? 0 : i;

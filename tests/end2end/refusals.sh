@@ -180,6 +180,8 @@ runs() {
   mkdir "$work/disk"
   ends 0 "$mien" bench checkpoint $few --write "$work/disk" >"$work/out" 2>&1
   tells '"stall_ms": '
+  MIEN_FAULT=ckpt.rename:2=term ends 85 "$mien" bench checkpoint $few --write "$work/disk" >"$work/out" 2>&1
+  tells "stopped by a signal"
   rmdir "$work/disk" || wrong "bench checkpoint left something"
   ends 73 "$mien" bench checkpoint $few --write "$work/file" >"$work/out" 2>&1
   for ranks in 1 2; do
