@@ -31,6 +31,33 @@ template <int N> constexpr int BACKWARD_WARPS = N <= 5 ? 6 : 4;
 template <class T, int D, int N> constexpr int FORWARD_BLOCKS = sizeof(T) == 4 || D > 32 ? 1 : N <= 5 ? 3 : 2;
 template <class T, int D, int N> constexpr int BACKWARD_BLOCKS = sizeof(T) == 4 ? 1 : 2;
 
+// --- both ways -------------------------------------------------------------------------------------------------------
+// The windows of a block: start(window, stage) puts the copies of one under way, work(stage) computes with what has come.
+// First all that shared memory has for tensors is zero: rows of tokens and columns of keys that do not exist stay so, and
+// are multiplied by zeros, so they must be numbers.
+template <class T, class Start, class Work>
+__device__ static inline void walk(const windows &w, T *shared, int clear, nn_cuda_copies &q, Start start, Work work)
+{
+    const int first = (int)blockIdx.x / (w.heads / w.group);
+
+    for (int i = (int)threadIdx.x; i < clear; i += (int)blockDim.x)
+        shared[i] = (T)0.0f;
+    __syncthreads();
+    start(first, 0);
+    int stage = 0;
+    for (int item = first; item < w.count; item += w.slots, stage ^= w.stages - 1) {
+        nn_cuda_copy_group(q);
+        nn_cuda_copy_wait<0>(q);
+        __syncthreads();
+        if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
+        work(stage);
+        if (w.stages == 1) {
+            __syncthreads();
+            if (item + w.slots < w.count) start(item + w.slots, 0);
+        }
+    }
+}
+
 // --- forward ---------------------------------------------------------------------------------------------------------
 template <class T, int D, int N>
 __global__ static void __launch_bounds__(32 * FORWARD_WARPS<N>, FORWARD_BLOCKS<T, D, N>)
@@ -52,20 +79,10 @@ __global__ static void __launch_bounds__(32 * FORWARD_WARPS<N>, FORWARD_BLOCKS<T
             fetch<T, D>(q, w, at, shared + stage * stage_step + k * TILE, head_step, x + k * channels, 3 * channels);
     };
 
-    for (int i = (int)threadIdx.x; i < w.stages * stage_step; i += (int)blockDim.x)
-        shared[i] = (T)0.0f; // rows of tokens that do not exist stay so
     for (int n = 0; n < N; n++)
         bias[32 * n] = bias_of(w, p, table, n);
     const unsigned sides = key_sides<N>(w);
-    __syncthreads();
-    start((int)blockIdx.x / groups, 0);
-    int stage = 0;
-    for (int item = (int)blockIdx.x / groups; item < w.count; item += w.slots, stage ^= w.stages - 1) {
-        nn_cuda_copy_group(q);
-        nn_cuda_copy_wait<0>(q);
-        __syncthreads();
-        if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
-
+    walk(w, shared, w.stages * stage_step, q, start, [&](int stage) {
         const place &at = places[stage];
         T *own = shared + stage * stage_step + p.local * head_step, *own_q = own + p.first * NN_CUDA_ROW<T, D>;
         float s[N][4], y[D / 8][4] = {};
@@ -76,11 +93,7 @@ __global__ static void __launch_bounds__(32 * FORWARD_WARPS<N>, FORWARD_BLOCKS<T
             int64_t token = token_at(w, at, p.first + r);
             return token < 0 ? -1 : token * channels + p.head * w.size;
         });
-        if (w.stages == 1) {
-            __syncthreads();
-            if (item + w.slots < w.count) start(item + w.slots, 0);
-        }
-    }
+    });
 }
 
 // --- backward --------------------------------------------------------------------------------------------------------
@@ -98,6 +111,23 @@ __device__ static void fold_table(const windows &w, const part &p, const float *
                 sum += d_scores[((y + down) * w.side + x + right) * w.tokens + y * w.side + x];
         d_table[(int64_t)e * w.heads + p.head] = sum;
     }
+}
+
+// The same from what each lane has of the scores' gradient. scores: room for those of the head.
+template <int N>
+__device__ static inline void put_table(const windows &w, const part &p, float *scores, const float (&d_bias)[N][4],
+                                        float *d_table)
+{
+    const int g = nn_cuda_lane() / 4, t = nn_cuda_lane() % 4;
+
+    NN_UNROLL
+    for (int e = 0; e < 4 * N; e++) {
+        const int n = e / 4, k = e % 4;
+        int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
+        if (i < w.tokens && j < w.tokens) scores[i * w.tokens + j] = d_bias[n][k];
+    }
+    __syncthreads();
+    fold_table(w, p, scores, d_table);
 }
 
 // P (16 x 8 N) of this warp as rows of a matrix over all queries and keys.
@@ -137,6 +167,35 @@ __device__ static void sum_queries(float (&y)[D / 8][4], const T *columns, const
     }
 }
 
+// s = the gradient of this warp's scores, added to d_bias; probabilities (rows of all queries): this warp's are stored.
+template <class T, int D, int N>
+__device__ static inline void score_grad(float (&s)[N][4], float (&d_bias)[N][4], const windows &w, const part &p,
+                                         unsigned edge, unsigned sides, const float4 (&bias)[N], const T *own,
+                                         T *probabilities)
+{
+    constexpr int ROW = NN_CUDA_ROW<T, D>, TILE = ROWS<N> * ROW, ACROSS = NN_CUDA_ROW<T, ROWS<N>>;
+    float dp[N][4], dot[2] = {0, 0};
+
+    nn_cuda_tile_scores<T, D, N>(s, own + p.first * ROW, own + TILE);
+    const float2 over = softmax<T, N>(w, p, edge, sides, bias, 1, s);
+    put_rows<T, N>(probabilities + p.first * ACROSS, s, over.x, over.y);
+    nn_cuda_tile_scores<T, D, N>(dp, own + 3 * TILE + p.first * ROW, own + 2 * TILE);
+    NN_UNROLL
+    for (int e = 0; e < 4 * N; e++) {
+        const int n = e / 4, k = e % 4;
+        s[n][k] *= k < 2 ? over.x : over.y;
+        dot[k / 2] += s[n][k] * dp[n][k];
+    }
+    dot[0] = nn_cuda_row_sum(dot[0]);
+    dot[1] = nn_cuda_row_sum(dot[1]);
+    NN_UNROLL
+    for (int e = 0; e < 4 * N; e++) {
+        const int n = e / 4, k = e % 4;
+        s[n][k] *= dp[n][k] - dot[k / 2];
+        d_bias[n][k] += s[n][k];
+    }
+}
+
 template <class T, int D, int N>
 __global__ static void __launch_bounds__(32 * BACKWARD_WARPS<N>, BACKWARD_BLOCKS<T, D, N>)
     windows_backward(void *d_qkv, float *d_tables, const void *qkv, const void *d_out, const float *table, windows w,
@@ -148,7 +207,6 @@ __global__ static void __launch_bounds__(32 * BACKWARD_WARPS<N>, BACKWARD_BLOCKS
     const int groups = w.heads / w.group, head_step = 4 * TILE, stage_step = w.group * head_step;
     const int64_t channels = (int64_t)w.heads * w.size;
     const part p = part_of(w);
-    const int lane = nn_cuda_lane(), g = lane / 4, t = lane % 4;
     const T *x = (const T *)qkv + (int)blockIdx.x % groups * w.group * w.size;
     const T *dy = (const T *)d_out + (int)blockIdx.x % groups * w.group * w.size;
     T *probabilities = shared + w.stages * stage_step + p.local * 2 * ROWS<N> * ACROSS;
@@ -166,81 +224,38 @@ __global__ static void __launch_bounds__(32 * BACKWARD_WARPS<N>, BACKWARD_BLOCKS
         fetch<T, D>(q, w, at, tile + 3 * TILE, head_step, dy, channels);
     };
 
-    // Rows of tokens and columns of keys that do not exist: they are multiplied by zeros, so they must be numbers.
-    const int all = w.stages * stage_step + w.group * 2 * ROWS<N> * ACROSS;
-    for (int i = (int)threadIdx.x; i < all; i += (int)blockDim.x)
-        shared[i] = (T)0.0f;
     NN_UNROLL
     for (int n = 0; n < N; n++)
         bias[n] = bias_of(w, p, table, n);
     const unsigned sides = key_sides<N>(w);
-    __syncthreads();
-    start((int)blockIdx.x / groups, 0);
-    int stage = 0;
-    for (int item = (int)blockIdx.x / groups; item < w.count; item += w.slots, stage ^= w.stages - 1) {
-        nn_cuda_copy_group(q);
-        nn_cuda_copy_wait<0>(q);
-        __syncthreads();
-        if (w.stages == 2 && item + w.slots < w.count) start(item + w.slots, stage ^ 1);
-
+    const int clear = w.stages * stage_step + w.group * 2 * ROWS<N> * ACROSS;
+    walk(w, shared, clear, q, start, [&](int stage) {
         const place &at = places[stage];
         T *own = shared + stage * stage_step + p.local * head_step;
         T *own_k = own + TILE + p.first * ROW, *own_v = own_k + TILE;
         float s[N][4], y[D / 8][4] = {};
-        {
-            float dp[N][4], dot[2] = {0, 0};
-            nn_cuda_tile_scores<T, D, N>(s, own + p.first * ROW, own + TILE);
-            const float2 over = softmax<T, N>(w, p, at.edge, sides, bias, 1, s);
-            put_rows<T, N>(probabilities + p.first * ACROSS, s, over.x, over.y);
-            nn_cuda_tile_scores<T, D, N>(dp, own + 3 * TILE + p.first * ROW, own + 2 * TILE);
-            NN_UNROLL
-            for (int e = 0; e < 4 * N; e++) {
-                const int n = e / 4, k = e % 4;
-                s[n][k] *= k < 2 ? over.x : over.y;
-                dot[k / 2] += s[n][k] * dp[n][k];
-            }
-            dot[0] = nn_cuda_row_sum(dot[0]);
-            dot[1] = nn_cuda_row_sum(dot[1]);
-            NN_UNROLL
-            for (int e = 0; e < 4 * N; e++) {
-                const int n = e / 4, k = e % 4;
-                s[n][k] *= dp[n][k] - dot[k / 2];
-                d_bias[n][k] += s[n][k];
-            }
-        }
+        score_grad<T, D, N>(s, d_bias, w, p, at.edge, sides, bias, own, probabilities);
         put_rows<T, N>(d_scores + p.first * ACROSS, s, 1, 1);
         nn_cuda_tile_sum<T, D, N>(y, s, own + TILE);
         __syncthreads();
+        if (!d_qkv) return;
 
         // From here on k and v are not read any more: their rows take what is stored.
-        if (d_qkv) {
-            auto token = [&](int r) -> int64_t {
-                int64_t to = token_at(w, at, p.first + r);
-                return to < 0 ? -1 : to * 3 * channels + p.head * w.size;
-            };
-            T *dx = (T *)d_qkv;
-            nn_cuda_tile_store<T, D>(dx, y, w.scale, w.scale, own_k, w.size, w.wide, acc, token);
-            sum_queries<T, D, N>(y, d_scores + p.first, own, w.tiles);
-            nn_cuda_tile_store<T, D>(dx + channels, y, w.scale, w.scale, own_k, w.size, w.wide, acc, token);
-            sum_queries<T, D, N>(y, probabilities + p.first, own + 3 * TILE, w.tiles);
-            nn_cuda_tile_store<T, D>(dx + 2 * channels, y, 1, 1, own_v, w.size, w.wide, acc, token);
-        }
-        if (w.stages == 1) {
-            __syncthreads();
-            if (item + w.slots < w.count) start(item + w.slots, 0);
-        }
-    }
+        auto token = [&](int r) -> int64_t {
+            int64_t to = token_at(w, at, p.first + r);
+            return to < 0 ? -1 : to * 3 * channels + p.head * w.size;
+        };
+        T *dx = (T *)d_qkv;
+        nn_cuda_tile_store<T, D>(dx, y, w.scale, w.scale, own_k, w.size, w.wide, acc, token);
+        sum_queries<T, D, N>(y, d_scores + p.first, own, w.tiles);
+        nn_cuda_tile_store<T, D>(dx + channels, y, w.scale, w.scale, own_k, w.size, w.wide, acc, token);
+        sum_queries<T, D, N>(y, probabilities + p.first, own + 3 * TILE, w.tiles);
+        nn_cuda_tile_store<T, D>(dx + 2 * channels, y, 1, 1, own_v, w.size, w.wide, acc, token);
+    });
     if (!d_tables) return;
     __syncthreads();
-    float *sums = (float *)shared + p.local * w.tokens * w.tokens;
-    NN_UNROLL
-    for (int e = 0; e < 4 * N; e++) {
-        const int n = e / 4, k = e % 4;
-        int i = p.first + g + k / 2 * 8, j = 8 * n + 2 * t + k % 2;
-        if (i < w.tokens && j < w.tokens) sums[i * w.tokens + j] = d_bias[n][k];
-    }
-    __syncthreads();
-    fold_table(w, p, sums, d_tables + (int64_t)((int)blockIdx.x / groups) * w.span * w.span * w.heads);
+    put_table<N>(w, p, (float *)shared + p.local * w.tokens * w.tokens, d_bias,
+                 d_tables + (int64_t)((int)blockIdx.x / groups) * w.span * w.span * w.heads);
 }
 
 // --- plan time -------------------------------------------------------------------------------------------------------
