@@ -9,7 +9,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 enum { DEPTH = 16 };
@@ -43,13 +42,9 @@ static const char *split_of(const folder_state *s, const char *name)
     const data__folder_label *label = data__folder_labels_find(&s->labels, name);
     if (label && label->rejected) return "";
     if (label && label->split != DATA_SPLIT_NONE) return data_split_name(label->split);
-    static const struct {
-        const char *folder, *split;
-    } known[] = {{"train/", "train"},      {"training/", "train"}, {"validation/", "validation"},
-                 {"valid/", "validation"}, {"val/", "validation"}, {"test/", "test"}};
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
-        if (strncasecmp(name, known[i].folder, strlen(known[i].folder)) == 0) return known[i].split;
-    return "train";
+    const char *end = strchr(name, '/');
+    int split = end ? data__folder_split((data__text){name, (size_t)(end - name)}) : DATA_SPLIT_NONE;
+    return data_split_name(split == DATA_SPLIT_NONE ? DATA_SPLIT_TRAIN : split);
 }
 
 static const char *name_at(void *ctx, int64_t i)

@@ -93,14 +93,23 @@ static data__reason read_unit(data__text t, int which, data__folder_label *f)
     return DATA__REASON_COUNT;
 }
 
+int data__folder_split(data__text word)
+{
+    static const struct {
+        const char *name;
+        int split;
+    } known[] = {{"train", DATA_SPLIT_TRAIN},           {"training", DATA_SPLIT_TRAIN},
+                 {"validation", DATA_SPLIT_VALIDATION}, {"valid", DATA_SPLIT_VALIDATION},
+                 {"val", DATA_SPLIT_VALIDATION},        {"test", DATA_SPLIT_TEST}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strlen(known[i].name) == word.n && strncasecmp(word.p, known[i].name, word.n) == 0) return known[i].split;
+    return DATA_SPLIT_NONE;
+}
+
 static data__reason read_split(data__text t, data__folder_label *f)
 {
-    for (int i = DATA_SPLIT_NONE + 1; i <= DATA_SPLIT_TEST; i++)
-        if (data__text_is(t, data_split_name(i))) {
-            f->split = i;
-            return DATA__REASON_COUNT;
-        }
-    return DATA__REJECT_RANGE;
+    f->split = data__folder_split(t);
+    return f->split == DATA_SPLIT_NONE ? DATA__REJECT_RANGE : DATA__REASON_COUNT;
 }
 
 static data__reason read_field(int meaning, data__text t, data__folder_label *f)

@@ -9,8 +9,13 @@
 #define DATA_IMPORT_FOLDER_LABELS_H
 
 #include "data/import/importer.h"
+#include "data/import/text.h"
 
 #define DATA__FOLDER_LABELS "labels.csv"
+
+// DATA_SPLIT_* by the name of a folder, or in a row: train or training; validation, valid or val; test, in letters of any
+// size. DATA_SPLIT_NONE: none of them.
+int data__folder_split(data__text word);
 
 typedef struct data__folder_label {
     char *name; // of the picture, from the folder that holds labels.csv

@@ -171,7 +171,7 @@ Test(import, a_folder_with_labels)
              "file,Split,expression,valence,AU12,arousal\n"
              "c.jpg,test,,,,-1\n"
              "anna/1.jpg,train,happiness,0.5,1,\n"
-             "\"anna/2.jpg\",validation,7,,-1,0.25\n"
+             "\"anna/2.jpg\",Val,7,,-1,0.25\n"
              "anna/2.jpg,,0,,,\n"
              "b.jpg,,8,,,\n"
              "b.jpg,,joy,,,\n"
