@@ -200,14 +200,6 @@ mn_err nn_optim_take(nn_optim *o, nn_optim_result *r)
     return MN_OK;
 }
 
-mn_err nn_optim_step(nn_optim *o, const nn_optim_step_args *args, nn_optim_result *r)
-{
-    MN_TRY(nn_optim_begin(o, args));
-    MN_TRY(nn_optim_update(o, NULL));
-    MN_TRY(nn_optim_post(o));
-    return nn_optim_take(o, r);
-}
-
 float *nn_optim_m(nn_optim *o, const nn_param *p)
 {
     return o->m && trained(o->params, p) ? o->m + p->offset : NULL;

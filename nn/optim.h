@@ -42,8 +42,6 @@ MN_MUST_CHECK mn_err nn_optim_begin(nn_optim *o, const nn_optim_step_args *args)
 MN_MUST_CHECK mn_err nn_optim_update(nn_optim *o, const double *loss); // loss may be NULL
 MN_MUST_CHECK mn_err nn_optim_post(nn_optim *o);
 MN_MUST_CHECK mn_err nn_optim_take(nn_optim *o, nn_optim_result *r);
-// begin, update, post and take.
-MN_MUST_CHECK mn_err nn_optim_step(nn_optim *o, const nn_optim_step_args *args, nn_optim_result *r);
 
 // State for checkpoints: first and second moments in arena layout, and the number of updates done. In host memory: on a
 // GPU nn_optim_fetch makes a copy of the moments (and waits), for those who need one, and before it they are NULL;

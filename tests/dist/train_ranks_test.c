@@ -92,7 +92,10 @@ static void train(net *n)
         if (n->buckets) cr_assert_eq(dist_buckets_wait(n->buckets, NULL), MN_OK, "%s", mn_errmsg());
         n->loss[step] = *(double *)nn_graph_buffer(n->graph, "loss", NULL, NULL);
         nn_optim_result r;
-        cr_assert_eq(nn_optim_step(n->optim, &(nn_optim_step_args){.lr = 1e-2, .clip = 1}, &r), MN_OK);
+        cr_assert_eq(nn_optim_begin(n->optim, &(nn_optim_step_args){.lr = 1e-2, .clip = 1}), MN_OK);
+        cr_assert_eq(nn_optim_update(n->optim, NULL), MN_OK);
+        cr_assert_eq(nn_optim_post(n->optim), MN_OK);
+        cr_assert_eq(nn_optim_take(n->optim, &r), MN_OK);
     }
 }
 

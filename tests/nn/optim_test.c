@@ -90,7 +90,10 @@ static void set_gradients(net n, int update)
 static double step(net n, double lr, double clip)
 {
     nn_optim_result r;
-    cr_assert_eq(nn_optim_step(n.optim, &(nn_optim_step_args){.lr = lr, .clip = clip}, &r), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(nn_optim_begin(n.optim, &(nn_optim_step_args){.lr = lr, .clip = clip}), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(nn_optim_update(n.optim, NULL), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(nn_optim_post(n.optim), MN_OK, "%s", mn_errmsg());
+    cr_assert_eq(nn_optim_take(n.optim, &r), MN_OK, "%s", mn_errmsg());
     cr_expect_eq(r.skipped, 0);
     return r.grad_norm;
 }
