@@ -38,18 +38,19 @@ static int is_litter(const char *name)
            strcasecmp(name, "desktop.ini") == 0;
 }
 
-// The shards of an import, finished or not, that lie in its source or in another's: no source.
+static int has(int dir, const char *folder, const char *file)
+{
+    char *path = mn_sprintf("%s/%s", folder, file);
+    int there = faccessat(dir, path, F_OK, 0) == 0;
+    free(path);
+    return there;
+}
+
+// The shards of an import, finished or not, that lie in its source or in another's: no source. Asked of every folder, of
+// thousands on a network's disk: no question too many.
 static int is_shards(int dir, const char *name)
 {
-    static const char *const sign[] = {DATA__IMPORT_WORK, DATA__MANIFEST, DATA__REJECTS};
-    int has[3];
-    for (int i = 0; i < 3; i++) {
-        char *path = mn_sprintf("%s/%s", name, sign[i]);
-        has[i] = faccessat(dir, path, F_OK, 0) == 0;
-        free(path);
-        if (i == 0 && has[0]) return 1;
-    }
-    return has[1] && has[2];
+    return has(dir, name, DATA__IMPORT_WORK) || (has(dir, name, DATA__MANIFEST) && has(dir, name, DATA__REJECTS));
 }
 
 mn_err data__entries_of(data__entries *out, const char *dir)

@@ -16,8 +16,8 @@ typedef struct data__entry {
 } data__entry;
 typedef struct data__entries {
     data__strings names;
-    data__entry
-        *e; // in byte order; hidden ones (.DS_Store, ...) are counted, not listed; folders of shards are not there
+    // In byte order; what systems leave behind (.DS_Store, Thumbs.db) is counted, not listed; folders of shards are not there.
+    data__entry *e;
     int64_t n, hidden;
 } data__entries;
 
