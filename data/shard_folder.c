@@ -60,6 +60,17 @@ static void select_records(data_folder *f, int shard, const data_shard *s, int s
             add_run(f, shard, x->videos[v].first_record, x->videos[v].n_records);
 }
 
+// What to do about a damaged shard, after what is wrong with it.
+static mn_err advise(mn_err err, const char *dir)
+{
+    if (err != MN_EDATA) return err;
+    char *why = mn_strdup(mn_errmsg());
+    (void)mn_fail(err, "%s (copy the file again, or import again; 'mien data verify %s' finds all that is damaged)",
+                  why, dir);
+    free(why);
+    return err;
+}
+
 // Every shard of the manifest is there in full, before any is read: a missing one is named at once.
 static mn_err check_sizes(const data__manifest *m, const char *dir)
 {
@@ -75,7 +86,7 @@ static mn_err check_sizes(const data__manifest *m, const char *dir)
                           (long long)st.st_size, (long long)m->shards[i].file_bytes);
         free(path);
     }
-    return err;
+    return advise(err, dir);
 }
 
 static mn_err open_shard(data_shard **out, const char *dir, const data__manifest *m, int i, int keep)
@@ -91,6 +102,7 @@ static mn_err open_shard(data_shard **out, const char *dir, const data__manifest
             strcmp(have->payload, want->payload) != 0 || strcmp(have->index, want->index) != 0)
             err = mn_fail(MN_EDATA, "%s: is a sound shard, but not the one that the manifest names", path);
     }
+    err = advise(err, dir);
     free(path);
     if (err != MN_OK)
         data_shard_close(s);
