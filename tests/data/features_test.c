@@ -493,8 +493,7 @@ Test(features, a_map_that_cannot_be_read_is_named)
         snprintf(want, sizeof want, "mien: %s: cannot read at byte ", path);
         int sanitized = WIFEXITED(status) && WEXITSTATUS(status) != 2 && WEXITSTATUS(status) != 74;
         if (other) // a sanitizer's handler has a status of its own
-            cr_assert((WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : sanitized) &&
-                          strncmp(said, "mien: ", 6) != 0,
+            cr_assert((WIFSIGNALED(status) ? WTERMSIG(status) == SIGBUS : sanitized) && strncmp(said, "mien: ", 6) != 0,
                       "%d %s", status, said);
         else
             cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 74 && strncmp(said, want, strlen(want)) == 0 &&
