@@ -393,15 +393,16 @@ static json_t *report_of(const work *w)
     for (int64_t i = 0; w->found && i < w->n_files; i++) {
         extend(problems, &w->found[i]);
         sum.records += w->found[i].records;
+        sum.sounds += w->found[i].sounds;
         sum.bytes += w->found[i].bytes;
         sum.n_problems += w->found[i].n_problems;
         sum.n_read += w->found[i].n_read;
     }
-    return json_pack("{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path", data__json_text(w->cfg->path), "ok",
-                     sum.n_problems == 0, "features", w->features, "shards", (json_int_t)w->n_files, "resumed",
-                     (json_int_t)w->resumed, "records", (json_int_t)sum.records, "bytes", (json_int_t)sum.bytes,
-                     "n_problems", (json_int_t)sum.n_problems, "n_unreadable", (json_int_t)sum.n_read, "problems",
-                     problems);
+    return json_pack("{s:o, s:b, s:b, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:o}", "path", data__json_text(w->cfg->path),
+                     "ok", sum.n_problems == 0, "features", w->features, "shards", (json_int_t)w->n_files, "resumed",
+                     (json_int_t)w->resumed, "records", (json_int_t)sum.records, "sounds", (json_int_t)sum.sounds,
+                     "bytes", (json_int_t)sum.bytes, "n_problems", (json_int_t)sum.n_problems, "n_unreadable",
+                     (json_int_t)sum.n_read, "problems", problems);
 }
 
 mn_err data_verify(const data_verify_cfg *cfg, json_t **report)

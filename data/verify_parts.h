@@ -31,8 +31,9 @@ typedef enum data__problem {
 } data__problem;
 
 typedef struct data__findings {
-    json_t *problems;                           // as the report lists them; NULL until there is one
-    int64_t n_problems, n_read, records, bytes; // n_read: of them, failures of the file system
+    json_t *problems;                  // as the report lists them; NULL until there is one
+    int64_t n_problems, n_read, bytes; // n_read: of them, failures of the file system
+    int64_t records, sounds;           // pictures and frames; sounds
 } data__findings;
 
 enum { DATA__LISTED_MOST = 100000 }; // of one shard; more are only counted

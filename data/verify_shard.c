@@ -317,7 +317,8 @@ void data__check_shard(const data__shard_check *c, data__findings *out)
         free(message);
     } else {
         k.s = s;
-        out->records = data_shard_about(s)->records;
+        int sound = strcmp(data_shard_about(s)->stream, "audio") == 0;
+        *(sound ? &out->sounds : &out->records) = data_shard_about(s)->records;
         out->bytes = (int64_t)data_shard_about(s)->file_bytes;
         compare(&k);
         const data_shard_watch watch = {&k, take_damage, take_record};

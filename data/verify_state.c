@@ -157,7 +157,7 @@ json_t *data__verify_identity(const char *dir, const char *file)
 int data__verify_state_has(const data__verify_state *s, const char *dir, const char *file, data__findings *out)
 {
     const json_t *entry = json_object_get(s->done, file);
-    if (!entry) return 0;
+    if (!entry || !json_object_get(entry, "sounds")) return 0; // by a program that did not tell them apart
     json_t *now = data__verify_identity(dir, file), *problems = json_object_get(entry, "problems");
     int same = now && json_equal(now, json_object_get(entry, "identity"));
     json_decref(now);
@@ -166,16 +166,17 @@ int data__verify_state_has(const data__verify_state *s, const char *dir, const c
     *out = (data__findings){.problems = json_incref(problems),
                             .n_problems = json_integer_value(json_object_get(entry, "n_problems")),
                             .records = json_integer_value(json_object_get(entry, "records")),
+                            .sounds = json_integer_value(json_object_get(entry, "sounds")),
                             .bytes = json_integer_value(json_object_get(entry, "bytes"))};
     return 1;
 }
 
 mn_err data__verify_state_add(const data__verify_state *s, const char *file, json_t *who, const data__findings *f)
 {
-    json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:o}", "file", data__json_text(file), "identity",
-                          json_incref(who), "records", (json_int_t)f->records, "bytes", (json_int_t)f->bytes,
-                          "n_problems", (json_int_t)f->n_problems, "n_read", (json_int_t)f->n_read, "problems",
-                          f->problems ? json_incref(f->problems) : json_array());
+    json_t *o = json_pack("{s:o, s:o, s:I, s:I, s:I, s:I, s:I, s:o}", "file", data__json_text(file), "identity",
+                          json_incref(who), "records", (json_int_t)f->records, "sounds", (json_int_t)f->sounds, "bytes",
+                          (json_int_t)f->bytes, "n_problems", (json_int_t)f->n_problems, "n_read",
+                          (json_int_t)f->n_read, "problems", f->problems ? json_incref(f->problems) : json_array());
     mn_assert(o != NULL);
     mn_err err = write_line(s, o);
     json_decref(o);

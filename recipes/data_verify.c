@@ -161,11 +161,13 @@ static void print_report(const char *path, const json_t *r)
     if (number(r, "n_problems") > (long long)json_array_size(problems))
         printf("and %lld more\n", number(r, "n_problems") - (long long)json_array_size(problems));
     if (number(r, "resumed")) printf("%lld shards were read before, by the check before\n", number(r, "resumed"));
-    if (json_is_true(json_object_get(r, "features")))
+    if (json_is_true(json_object_get(r, "features"))) {
         printf("%s: features of %lld videos: %s\n", path, number(r, "records"), sound);
-    else
-        printf("%s: %lld shards, %lld records, %.1f MiB: %s\n", path, number(r, "shards"), number(r, "records"),
-               (double)number(r, "bytes") / 1048576, sound);
+    } else {
+        printf("%s: %lld shards, %lld records, ", path, number(r, "shards"), number(r, "records"));
+        if (number(r, "sounds")) printf("%lld sounds, ", number(r, "sounds"));
+        printf("%.1f MiB: %s\n", (double)number(r, "bytes") / 1048576, sound);
+    }
 }
 
 // What the exit status says: the file system failed everywhere, or something is damaged.

@@ -213,19 +213,10 @@ void mien_print_survey(FILE *to, const json_t *r, const char *src, const char *o
     fprintf(to, " with %d at a time (--jobs and ranks), as fast as this look at the pictures was.\n", makers);
 }
 
-// Frames and pictures, as the splits have them; the count of the report has sounds in it too.
-static long long records_of(const json_t *r)
-{
-    const char *name;
-    json_t *split, *labels = json_object_get(r, "labels");
-    long long n = 0;
-    json_object_foreach(labels, name, split) n += number(split, "records");
-    return json_object_size(labels) ? n : number(r, "records");
-}
-
 void mien_print_imported(FILE *to, const json_t *r, const char *out, int anew)
 {
-    fprintf(to, "%s: %lld records, %lld pictures, ", out, records_of(r), number(r, "pictures"));
+    fprintf(to, "%s: %lld records, %lld pictures, ", out, number(r, "records"), number(r, "pictures"));
+    if (number(r, "sounds")) fprintf(to, "%lld sounds, ", number(r, "sounds"));
     print_bytes(to, (double)number(r, "bytes"));
     fprintf(to, " in %lld shard%s", number(r, "shards"), number(r, "shards") == 1 ? "" : "s");
     if (json_is_true(json_object_get(r, "repeated"))) {

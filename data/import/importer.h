@@ -84,8 +84,8 @@ typedef enum data__note {
         DATA__NOTE_COUNT
 } data__note;
 
-typedef struct data__tally { // all int64_t: summed over ranks as one array
-    int64_t records, pictures, bytes, rows;
+typedef struct data__tally {                        // all int64_t: summed over ranks as one array
+    int64_t records, pictures, sounds, bytes, rows; // records: pictures and frames without one, no sounds
     int64_t rejects[DATA__REASON_COUNT], notes[DATA__NOTE_COUNT];
 } data__tally;
 
@@ -131,6 +131,7 @@ typedef struct data__import {
     int64_t media;           // media files so far, in a dry run
     data__sample sample;
     data__tally *tally; // of the list or shard at hand
+    int of_sounds;      // it is a shard of sounds
     char *listing;      // its lines of rejects.csv
     size_t listing_size, listing_capacity;
 } data__import;

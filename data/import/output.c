@@ -202,10 +202,11 @@ static mn_err write_rejects(const data__job *j, char digest[MN_DIGEST_SIZE])
 
 json_t *data__import_json(const data__job *j, const data__tally *t)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i}", "kind", j->im.cfg->kind, "source", j->source,
-                     "records", (json_int_t)t->records, "pictures", (json_int_t)t->pictures, "bytes",
-                     (json_int_t)t->bytes, "rows", (json_int_t)t->rows, "rejected", (json_int_t)data__tally_rejected(t),
-                     "rejects", data__rejects_json(t), "notes", data__notes_json(t), "shards", j->n_shards);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:o, s:o, s:i}", "kind", j->im.cfg->kind, "source",
+                     j->source, "records", (json_int_t)t->records, "pictures", (json_int_t)t->pictures, "sounds",
+                     (json_int_t)t->sounds, "bytes", (json_int_t)t->bytes, "rows", (json_int_t)t->rows, "rejected",
+                     (json_int_t)data__tally_rejected(t), "rejects", data__rejects_json(t), "notes",
+                     data__notes_json(t), "shards", j->n_shards);
 }
 
 mn_err data__output_finish(const data__job *j, const data__tally *t)

@@ -78,8 +78,9 @@ void data__import_note(data__import *im, data__note note, int64_t n)
 mn_err data__import_add(data__import *im, data_writer *w, const data_record *r)
 {
     MN_TRY(data_writer_add(w, r));
-    im->tally->records++;
-    im->tally->pictures += r->size > 0 && r->codec != DATA_CODEC_PCM16K;
+    im->tally->records += !im->of_sounds;
+    im->tally->sounds += im->of_sounds;
+    im->tally->pictures += !im->of_sounds && r->size > 0;
     im->tally->bytes += (int64_t)r->size;
     return data__import_proceed(im);
 }

@@ -171,6 +171,17 @@ static mn_err add_labels(const data__job *j, json_t *report)
     return MN_OK;
 }
 
+// Counts of frames and pictures, and of sounds, where an import of before they were told apart is found.
+static void tell_sounds(const data__manifest *m, json_t *report)
+{
+    int64_t n[2] = {0, 0};
+    if (json_object_get(report, "sounds")) return;
+    for (int64_t i = 0; i < m->n_shards; i++)
+        n[strcmp(m->shards[i].stream, "audio") == 0] += m->shards[i].records;
+    put(report, "records", json_integer(n[0]));
+    put(report, "sounds", json_integer(n[1]));
+}
+
 static mn_err finished_report(const data__job *j, json_t **out)
 {
     data__manifest m;
@@ -178,6 +189,7 @@ static mn_err finished_report(const data__job *j, json_t **out)
     *out = json_deep_copy(json_object_get(m.root, "import"));
     put(*out, "labels", json_deep_copy(json_object_get(m.root, "labels")));
     put(*out, "repeated", json_true());
+    tell_sounds(&m, *out);
     data__manifest_free(&m);
     return MN_OK;
 }

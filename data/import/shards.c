@@ -85,6 +85,7 @@ static int is_done(const data__job *j, const char *file, data__tally *tally)
 static mn_err write_units(data__job *j, data__import *im, const task *k, data_writer *w)
 {
     data__team *t = j->team;
+    im->of_sounds = strcmp(k->group->stream, "audio") == 0;
     for (int64_t u = k->begin; u < k->end; u++) {
         MN_TRY(im->importer->write(im, k->group, &k->group->units[u], w));
         MN_TRY(data__import_proceed(im));

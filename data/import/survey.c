@@ -57,7 +57,7 @@ static int64_t bytes_needed(const data__job *j, const data__tally *t, const data
     enum { INDEX = 128, SHARD = 24 << 10 };
     double ratio = s->bytes > 0 ? (double)s->encoded_bytes / (double)s->bytes : 1, bytes = (double)t->bytes * ratio;
     double shard = j->n_shards ? bytes / j->n_shards : 0;
-    return (int64_t)(bytes + (double)t->records * INDEX + (double)j->n_shards * SHARD +
+    return (int64_t)(bytes + (double)(t->records + t->sounds) * INDEX + (double)j->n_shards * SHARD +
                      shard * (makers < j->n_shards ? makers : j->n_shards));
 }
 

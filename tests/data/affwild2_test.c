@@ -1,6 +1,7 @@
 // The importer of Aff-Wild2, on corpora made by code: label files of every kind, folder names of every edition, suffixes,
 // gaps, repeated and misnamed crops.
 #include "data/image.h"
+#include "data/verify.h"
 #include "data/import.h"
 #include "data/import/affwild2.h"
 #include "data/shard.h"
@@ -408,6 +409,25 @@ static const data_shard *open_stream(data_folder **f, const char *out, const cha
     return data_folder_shard(*f, 0);
 }
 
+// Frames and sounds are counted apart, and alike: by the import, by verify and by the dataset itself.
+static void check_counts(const char *out, const json_t *report)
+{
+    data_folder *frames, *sounds;
+    json_t *checked;
+    must(data_folder_open(&frames, out, NULL, 0, "image"));
+    must(data_folder_open(&sounds, out, NULL, 0, "audio"));
+    must(data_verify(&(data_verify_cfg){.path = out}, &checked));
+    cr_assert(data_folder_count(frames) > 0 && data_folder_count(sounds) == 2);
+    const json_t *both[] = {report, checked};
+    for (int k = 0; k < 2; k++) {
+        cr_assert_eq(json_integer_value(json_object_get(both[k], "records")), data_folder_count(frames), "%d", k);
+        cr_assert_eq(json_integer_value(json_object_get(both[k], "sounds")), data_folder_count(sounds), "%d", k);
+    }
+    json_decref(checked);
+    data_folder_close(frames);
+    data_folder_close(sounds);
+}
+
 Test(affwild2, times_and_sound_come_from_the_media_files)
 {
     mn_log_level(MN_WARN);
@@ -423,6 +443,11 @@ Test(affwild2, times_and_sound_come_from_the_media_files)
     data_import_cfg cfg = {.kind = "affwild2", .src = src, .out = out, .reject_most = 0.9};
     data_import_report r;
     must(data_import(&cfg, &r));
+    check_counts(out, r.json);
+    data_import_report again;
+    must(data_import(&cfg, &again)); // from the manifest
+    check_counts(out, again.json);
+    data_import_report_free(&again);
     cr_assert(count(&r, "rejects", "unusable media file") == 1); // of its pictures and its sound once
     cr_assert(count(&r, "notes", "media files without crops or labels: left out") == 1);
     cr_assert(count(&r, "notes", "label files with one row more or less than their video has frames") == 1); // of VA
