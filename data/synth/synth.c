@@ -25,7 +25,7 @@
     X(celeba, "celeba", "CelebA: aligned faces with attributes, identities, boxes (txt)")                              \
     X(expw, "expw", "ExpW: one face or two a picture, boxes, expressions (lst)")                                       \
     X(ferplus, "ferplus", "FER+: grey faces with the votes of ten people (CSV, PNG)")                                  \
-    X(folder, "folder", "pictures in a tree of folders, JPEG and PNG, without labels")                                 \
+    X(folder, "folder", "pictures in a tree of folders, JPEG and PNG, with a labels.csv")                              \
     X(imdb_wiki, "imdb-wiki", "IMDB-WIKI: faces and pictures with ages and genders (MAT)")                             \
     X(s_affwild2, "s-affwild2", "s-Aff-Wild2: single crops with the labels of all tasks (ABAW4)")
 

@@ -381,6 +381,108 @@ Test(generated, expw)
     support_remove(p.top);
 }
 
+// A folder with labels.csv: its rows, read here by place, against the records; odd rows are told by what they lack.
+
+typedef struct folder_counts {
+    int64_t rows, good, twice, range, number, columns, missing, split[4];
+} folder_counts;
+
+static int class_of(const char *word)
+{
+    static const char *const ours[] = {"Neutral",   "Anger",   "Disgust",  "Fear",
+                                       "Happiness", "Sadness", "Surprise", "Other"};
+    for (int k = 0; k < 8; k++)
+        if (strcmp(word, ours[k]) == 0) return k;
+    return *word ? atoi(word) : -1;
+}
+
+static void check_folder_row(const corpus *p, char *const *field, folder_counts *n)
+{
+    static const char *const split[] = {"train", "validation", "test"};
+    data_folder *f = NULL;
+    const data_shard *s;
+    int64_t i = -1;
+    int k = 0;
+    while (k < 3 && strcmp(split[k], *field[1] ? field[1] : "train") != 0)
+        k++;
+    must(data_folder_open(&f, p->out, split[k], 0, "image"));
+    i = corpus_record(f, field[0], &s);
+    cr_assert(i >= 0, "%s", field[0]);
+    const data_index *x = data_shard_index(s);
+    uint32_t mask = 0;
+    int expr = class_of(field[2]);
+    if (expr >= 0) mask |= DATA_HAS_EXPR;
+    cr_assert_eq(x->expr[i], expr, "%s", field[0]);
+    for (int v = 0; v < 2; v++) {
+        float have = x->va[2 * i + v];
+        cr_assert(*field[3 + v] ? fabsf(have - strtof(field[3 + v], NULL)) < 1e-6F : isnan(have), "%s", field[0]);
+        if (*field[3 + v]) mask |= v ? DATA_HAS_AROUSAL : DATA_HAS_VALENCE;
+    }
+    for (int a = 0; a < DATA_AUS; a++) {
+        cr_assert_eq(x->au[i * DATA_AUS + a], atoi(field[5 + a]), "%s", field[0]);
+        if (x->au[i * DATA_AUS + a] >= 0) mask |= (uint32_t)DATA_HAS_AU0 << a;
+    }
+    cr_assert_eq(x->mask[i], mask, "%s", field[0]);
+    char path[1200];
+    snprintf(path, sizeof(path), "%s/%s", p->src, field[0]);
+    corpus_check_bytes(path, s, i);
+    n->good++;
+    n->split[k]++;
+    data_folder_close(f);
+}
+
+Test(generated, folder_with_labels)
+{
+    enum { COLUMNS = 5 + DATA_AUS };
+    json_t *report;
+    corpus p = corpus_import("folder", &report);
+    char path[700], line[2000], seen[64] = "";
+    folder_counts n = {0};
+    snprintf(path, sizeof(path), "%s/labels.csv", p.src);
+    FILE *list = fopen(path, "r");
+    cr_assert(list && corpus_line(list, line, sizeof(line)) &&
+              strncmp(line,
+                      "\xef\xbb\xbf"
+                      "file,split,",
+                      14) == 0);
+    while (corpus_line(list, line, sizeof(line))) {
+        char *field[COLUMNS] = {NULL}, *rest = line;
+        int columns = 0;
+        while (rest && columns < COLUMNS)
+            field[columns++] = strsep(&rest, ",");
+        size_t length = strlen(field[0]);
+        if (field[0][0] == '"') {
+            field[0][length - 1] = 0;
+            field[0]++;
+        }
+        n.rows++;
+        int good = columns == COLUMNS && *field[5] != 0 && strcmp(field[0], seen) != 0;
+        if (good) {
+            check_folder_row(&p, field, &n);
+            snprintf(seen, sizeof(seen), "%s", field[0]);
+            continue;
+        }
+        n.columns += columns < COLUMNS;
+        n.missing += strncmp(field[0], "lost/", 5) == 0;
+        if (columns < COLUMNS || strncmp(field[0], "lost/", 5) == 0) continue;
+        n.range += strcmp(field[2], "8") == 0;
+        n.number += strcmp(field[3], "high") == 0;
+        n.twice += strcmp(field[2], "0") == 0;
+    }
+    fclose(list);
+    const json_t *rejects = json_object_get(report, "rejects");
+    cr_assert(n.rows == corpus_number(report, "rows") && n.good < 60 && corpus_number(report, "records") == 60);
+    cr_assert(n.split[0] > 0 && n.split[1] > 0 && n.split[2] > 0);
+    cr_assert(n.twice == 1 && corpus_number(rejects, "duplicate") == 1);
+    cr_assert(n.range == 1 && corpus_number(rejects, "label out of range") == 1);
+    cr_assert(n.number == 1 && corpus_number(rejects, "not a number") == 1);
+    cr_assert(n.columns == 1 && corpus_number(rejects, "wrong number of columns") == 1);
+    cr_assert(n.missing == 1 && corpus_number(rejects, "missing file") == 1);
+    cr_assert_eq(corpus_number(rejects, "not a JPEG or PNG"), 1);
+    json_decref(report);
+    support_remove(p.top);
+}
+
 // FER+: the lists in both forms, and the expressions by a rule of its own: sorted votes.
 
 static void check_votes(const data_folder *f, const char *name, const char *votes, int64_t row, const char *png)

@@ -9,7 +9,7 @@ cd "$work" && mkdir -p build/release && ln -s "$here/../../recipes" recipes || e
 mien_quietly() { "$mien" "$@" >>"$work/out" 2>&1 || { wrong "mien $*"; exit 1; }; }
 mien_quietly data synth --out "$work/raw" --kind affectnet,celeba,affwild2,folder --videos 12 --frames 16 --images 16 --size 32
 rm -rf "$data" && mkdir "$data"
-(cd raw/folder && find . -type f | sed 's,^\./,,' | sort | awk 'BEGIN { print "file,split,expression" }
+(cd raw/folder && find . -type f ! -name labels.csv | sed 's,^\./,,' | sort | awk 'BEGIN { print "file,split,expression" }
   !/,/ { print $0 (NR % 4 ? ",train,Happiness" : ",validation,Anger") }') >faces.csv
 mv raw/folder "$data/faces" && mv faces.csv "$data/faces/labels.csv" || exit 1
 mv raw/affectnet "$data/AffectNet" && mv raw/celeba "$data/CelebA" && mv raw/affwild2 "$data/Aff-Wild2" || exit 1
