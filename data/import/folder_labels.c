@@ -1,6 +1,5 @@
 #include "data/import/folder_labels.h"
 
-#include "data/import/text.h"
 #include "data/label.h"
 #include "nn/base/file.h"
 #include "nn/base/mem.h"
@@ -12,13 +11,8 @@
 #include <string.h>
 #include <strings.h>
 
-enum { NAME, SPLIT, EXPRESSION, VALENCE, AROUSAL, AU0, COLUMNS = AU0 + DATA_AUS };
-
-typedef struct reader {
-    data__import *im;
-    data__folder_labels *out;
-    int meaning[COLUMNS], n_columns; // of each column; n_columns 0: the head line is still to come
-} reader;
+enum { NAME, SPLIT, EXPRESSION, VALENCE, AROUSAL, AU0, COLUMNS = DATA__FOLDER_COLUMNS };
+typedef data__folder_reader reader;
 
 static const char *column_name(int i)
 {
@@ -148,7 +142,7 @@ static int is_sound(const reader *r, int64_t line, const data__text *fields, int
     return 1;
 }
 
-static mn_err take_row(void *ctx, int64_t line, const data__text *fields, int n)
+mn_err data__folder_labels_row(void *ctx, int64_t line, const data__text *fields, int n)
 {
     reader *r = ctx;
     data__folder_labels *l = r->out;
@@ -171,8 +165,7 @@ static int by_name(const void *a, const void *b)
     return order ? order : (x->line > y->line) - (x->line < y->line);
 }
 
-// Of a picture the first row counts that can be used.
-static void sort_rows(reader *r)
+void data__folder_labels_end(data__folder_reader *r)
 {
     data__folder_labels *l = r->out;
     int64_t n = 0;
@@ -199,8 +192,8 @@ mn_err data__folder_labels_read(data__folder_labels *l, data__import *im)
     mn_err err = mn_file_digest(path, digest, &size);
     if (err == MN_OK) {
         data__import_digest(im, digest, sizeof digest);
-        err = data__csv_file(path, take_row, &r);
-        sort_rows(&r);
+        err = data__csv_file(path, data__folder_labels_row, &r);
+        data__folder_labels_end(&r);
     } else if (err == MN_ENOINPUT) {
         err = MN_OK; // a folder without labels
     }

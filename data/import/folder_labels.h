@@ -33,6 +33,17 @@ typedef struct data__folder_labels {
     data_writer_cfg columns;  // has_*: of the head line
 } data__folder_labels;
 
+// Reading, row by row of CSV text: data__csv_open(&csv, data__folder_labels_row, &reader) with im (its tally and rejects) and
+// out set and the rest 0; then data__folder_labels_end: of a picture the first row counts that can be used.
+enum { DATA__FOLDER_COLUMNS = 5 + DATA_AUS };
+typedef struct data__folder_reader {
+    data__import *im;
+    data__folder_labels *out;
+    int meaning[DATA__FOLDER_COLUMNS], n_columns; // of each column; n_columns 0: the head line is still to come
+} data__folder_reader;
+MN_MUST_CHECK mn_err data__folder_labels_row(void *reader, int64_t line, const data__text *fields, int n);
+void data__folder_labels_end(data__folder_reader *r);
+
 // Without the file: no rows, no columns. Rows that cannot be used are rejected by line, which is listed; a column that is none of these
 // fails.
 MN_MUST_CHECK mn_err data__folder_labels_read(data__folder_labels *l, data__import *im);

@@ -1,11 +1,14 @@
-// Lists of CelebA (both forms) and of ExpW, fields of FER+, and CSV files, the latter in pieces: the pieces must not
-// matter.
-// fuzz-sources: data/import/celeba_lists.c data/import/expw_list.c data/import/ferplus_rows.c data/import/text.c data/import/csv.c
+// Lists of CelebA (both forms) and of ExpW, fields of FER+, labels.csv of a folder, and CSV files, the latter two in
+// pieces: the pieces must not matter.
+// fuzz-sources: data/import/celeba_lists.c data/import/expw_list.c data/import/ferplus_rows.c data/import/text.c data/import/csv.c data/import/folder_labels.c data/label.c
 // fuzz-libraries: -lcsv
 #include "data/import/celeba_lists.h"
 #include "data/import/expw_list.h"
 #include "data/import/ferplus_rows.h"
+#include "data/import/folder_labels.h"
+#include "data/label.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -105,6 +108,61 @@ static XXH64_hash_t read_csv(const char *text, size_t size, size_t piece)
     return s.hash;
 }
 
+// labels.csv: what an import would do with its rejects is counted.
+
+void data__import_reject(data__import *im, data__reason reason, const char *file, int64_t row, const char *detail)
+{
+    if (reason >= DATA__REASON_COUNT || row < 1 || !file || !detail) abort();
+    im->tally->rejects[reason]++;
+}
+
+void data__import_digest(data__import *im, const void *bytes, size_t n)
+{
+    (void)im;
+    (void)bytes;
+    (void)n;
+}
+
+static void check_label(const data__folder_labels *l, int64_t i)
+{
+    const data__folder_label *f = &l->rows[i];
+    if (i && strcmp(f[-1].name, f->name) >= 0) abort();
+    if (data__folder_labels_find(l, f->name) != f) abort();
+    if (f->rejected) return;
+    if (f->expr < -1 || f->expr >= DATA_EXPRESSIONS || (f->expr >= 0) != ((f->mask & DATA_HAS_EXPR) != 0)) abort();
+    for (int k = 0; k < 2; k++)
+        if (isnan(f->va[k]) == ((f->mask & (k ? DATA_HAS_AROUSAL : DATA_HAS_VALENCE)) != 0) || fabsf(f->va[k]) > 1)
+            abort();
+    for (int k = 0; k < DATA_AUS; k++)
+        if (f->au[k] < -1 || f->au[k] > 1 || (f->au[k] >= 0) != ((f->mask & (uint32_t)DATA_HAS_AU0 << k) != 0)) abort();
+    if (f->split < DATA_SPLIT_NONE || f->split > DATA_SPLIT_TEST) abort();
+}
+
+// Rows kept, rejects and the end of it all, as one number.
+static int64_t read_labels(const char *text, size_t size, size_t piece)
+{
+    data__tally tally = {0};
+    data__import im = {.tally = &tally};
+    data__folder_labels l = {0};
+    data__folder_reader r = {.im = &im, .out = &l};
+    data__csv *c;
+    mn_err err = MN_OK;
+    if (data__csv_open(&c, data__folder_labels_row, &r) != MN_OK) abort();
+    for (size_t at = 0; at < size && err == MN_OK; at += piece)
+        err = data__csv_feed(c, text + at, size - at < piece ? size - at : piece);
+    if (err == MN_OK) err = data__csv_feed(c, "", 0);
+    data__csv_close(c);
+    data__folder_labels_end(&r);
+    int64_t sum = l.n * 1000003 + tally.rows * 101 + (err == MN_OK);
+    if (err != MN_OK && err != MN_EDATA) abort();
+    for (int64_t i = 0; i < l.n; i++)
+        check_label(&l, i);
+    for (int k = 0; k < DATA__REASON_COUNT; k++)
+        sum += tally.rejects[k] * (k + 7);
+    data__folder_labels_free(&l);
+    return sum;
+}
+
 int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
 {
     static const data__expw_ops faces = {take_face, take_bad};
@@ -116,6 +174,7 @@ int LLVMFuzzerTestOneInput(const unsigned char *data, size_t size)
     read_celeba(text, size - 1, &(data__celeba_list){.csv = data[0] & 1, .n_values = data[0] & 2 ? 40 : 1}, &s);
     read_fields(text, size - 1);
     data__expw_read(text, size - 1, &faces, &s);
+    if (data[0] & 4 && read_labels(text, size - 1, size) != read_labels(text, size - 1, 3 + data[0] % 7)) abort();
     if (size > 4 && read_csv(text, size - 1, size) != read_csv(text, size - 1, 3 + data[0] % 5)) abort();
     free(text);
     return 0;
