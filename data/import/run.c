@@ -8,6 +8,7 @@
 #include "nn/base/log.h"
 #include "nn/base/mem.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -117,6 +118,7 @@ static mn_err plan(data__job *j)
     mn_err err = im->importer->scan(im);
     if (err == MN_ENOINPUT) return mention_archive(im);
     MN_TRY(err);
+    (void)malloc_trim(0); // what lists and sorting took would stay beside what writing needs
     j->scan_listing = im->listing;
     im->listing = NULL;
     im->listing_size = im->listing_capacity = 0;
