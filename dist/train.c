@@ -138,10 +138,12 @@ static mn_err dry_run(dist__loop *l)
     double state_mb = (double)(a->count * 4 + a->trained * 12 + a->count * (l->cfg->dtype == MN_BF16 ? 2 : 0)) / 1e6;
     double plan_mb = (double)(nn_graph_bytes(l->graph) + (l->eval_graph ? nn_graph_bytes(l->eval_graph) : 0)) / 1e6;
     double ckpt_mb = dist__train_save_bytes(l) / 1e6;
+    double saved_mb = ((double)nn_graph_bytes(l->graph) - (double)nn_graph_bytes_recomputed(l->graph)) / 1e6;
     if (!dist__lead(l)) return MN_OK;
     printf("parameters   %lld\n", (long long)nn_params_elements(l->params));
     printf("memory       %.0f MB per rank (state %.0f, activations %.0f, copy for checkpoints %.0f on rank 0)\n",
            state_mb + plan_mb + ckpt_mb, state_mb, plan_mb, ckpt_mb);
+    if (saved_mb > 0) printf("             %.0f MB less with train.recompute=true\n", saved_mb);
     if (!l->device->on_host) {
         nn_memory gpu;
         MN_TRY(l->device->memory(l->device, &gpu, NULL, NULL));

@@ -67,7 +67,8 @@ typedef struct dist_train_cfg {
     int64_t stage_limit;                     // bytes on a node
     double step_deadline_s, init_deadline_s; // of the watchdog; 0: defaults
     int dry_run;
-    int no_graph; // a GPU gets every step call by call (nn_graph_record)
+    int no_graph;  // a GPU gets every step call by call (nn_graph_record)
+    int recompute; // of activations (nn_segment_begin): less memory, the same bits
 } dist_train_cfg;
 
 MN_MUST_CHECK mn_err dist_train(dist_comm *c, const dist_task *t, const dist_train_cfg *cfg);

@@ -58,7 +58,7 @@ static mn_err check_recipe(const dist__loop *l, const char *path, uint64_t diges
             path);
     return mn_fail(MN_ECONFIG,
                    "%s was saved with other settings than this recipe's; a resumed run may change only train.steps, "
-                   "train.epochs, checkpoint.*, eval.*, paths.* and logging",
+                   "train.epochs, train.recompute, checkpoint.*, eval.*, paths.* and logging",
                    path);
 }
 

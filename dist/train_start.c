@@ -34,25 +34,49 @@ static size_t state_bytes(const dist__loop *l)
     return (size_t)a->count * (a->work == (void *)a->master ? 4 : 6) + (size_t)a->trained * 12;
 }
 
-// A plan that does not fit into the GPU: which batch would. Activations grow with the rows of a rank; a tenth is left to
-// libraries.
+// What would fit into the room that is left for the training's plan, of which `have` bytes hold the batch; 0: nothing.
+// Activations grow with the rows of a rank.
+static int64_t batch_that_fits(const dist__loop *l, double room, double have)
+{
+    return have > 0 && room > 0 ? (int64_t)(room / have * (double)l->cfg->batch) : 0;
+}
+
+// What recomputation does for a plan that does not fit: "; train.recompute=true needs 4198.4 MiB in all". rest: what is
+// needed besides the plan.
+static void offer_recomputation(const dist__loop *l, double room, double rest, char *text, size_t size)
+{
+    *text = '\0';
+    if (l->cfg->recompute || nn_graph_bytes(l->graph) == 0) return;
+    double plan = (double)nn_graph_bytes_recomputed(l->graph);
+    int64_t now = batch_that_fits(l, room, (double)nn_graph_bytes(l->graph)), then = batch_that_fits(l, room, plan);
+    if (then <= now) return;
+    if (then >= l->cfg->batch)
+        snprintf(text, size, "; train.recompute=true needs %.1f MiB in all, with this batch",
+                 (plan + rest) / 1048576.0);
+    else
+        snprintf(text, size, "; with train.recompute=true about train.batch=%lld", (long long)then);
+}
+
+// A plan that does not fit into the GPU: which batch would, or this one with recomputation. A tenth is left to libraries.
 static mn_err say_what_fits(dist__loop *l, mn_err err)
 {
     nn_memory m;
+    char recompute[128];
     if (err != MN_EMEM || l->device->on_host || !l->graph) return err;
     char *why = mn_strdup(mn_errmsg());
     double room = l->device->memory(l->device, &m, NULL, NULL) == MN_OK ? .9 * (double)(m.free + m.held) : 0;
-    double plan = (double)nn_graph_bytes(l->graph), rest = (double)state_bytes(l);
+    double rest = (double)state_bytes(l);
     if (l->eval_graph) rest += (double)nn_graph_bytes(l->eval_graph);
-    int64_t batch = plan > 0 && room > rest ? (int64_t)((room - rest) / plan * (double)l->cfg->batch) : 0;
+    int64_t batch = batch_that_fits(l, room - rest, (double)nn_graph_bytes(l->graph));
     if (batch >= l->cfg->batch) batch = l->cfg->batch / 2;
+    offer_recomputation(l, room - rest, rest, recompute, sizeof recompute);
     if (batch > 0)
-        mn_fail(err, "%s: about train.batch=%lld on %d rank%s%s", why, (long long)batch, dist_world(l->comm),
-                dist_world(l->comm) == 1 ? "" : "s",
+        mn_fail(err, "%s: about train.batch=%lld on %d rank%s%s%s", why, (long long)batch, dist_world(l->comm),
+                dist_world(l->comm) == 1 ? "" : "s", recompute,
                 l->cfg->dtype == MN_F32 ? "; precision=bf16 takes less as well" : "");
     else
-        mn_fail(err, "%s; parameters, gradients and moments alone take %.1f MiB%s", why,
-                (double)state_bytes(l) / 1048576.0, l->eval_graph ? "; eval.batch counts too" : "");
+        mn_fail(err, "%s; parameters, gradients and moments alone take %.1f MiB%s%s", why,
+                (double)state_bytes(l) / 1048576.0, l->eval_graph ? "; eval.batch counts too" : "", recompute);
     free(why);
     return err;
 }
@@ -62,7 +86,8 @@ static mn_err build_graphs(dist__loop *l)
     const dist_train_cfg *cfg = l->cfg;
     const dist_task *t = l->task;
     int world = dist_world(l->comm);
-    nn_graph_cfg graph = {.mode = NN_TRAIN, .dtype = cfg->dtype, .seed = cfg->seed, .device = l->device};
+    nn_graph_cfg graph = {
+        .mode = NN_TRAIN, .dtype = cfg->dtype, .seed = cfg->seed, .device = l->device, .recompute = cfg->recompute};
     nn_layout_cfg layout = {.dtype = cfg->dtype};
     l->params = nn_params_new(cfg->seed);
     l->graph = nn_graph_new(l->params, &graph);

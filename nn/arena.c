@@ -63,6 +63,7 @@ static int collect(nn_graph *g, block *out)
         size_t bytes = align_up(nn__bytes(g->tensor[i]));
         if (g->value[i].used && g->value[i].first >= 0) out[n++] = (block){bytes, &g->value[i]};
         if (g->grad[i].used) out[n++] = (block){bytes, &g->grad[i]};
+        if (g->again[i].used) out[n++] = (block){bytes, &g->again[i]};
     }
     return n;
 }
@@ -82,8 +83,8 @@ void nn__place_all(nn_graph *g)
 {
     g->input_bytes = place_inputs(g);
     size_t end = g->input_bytes;
-    block *blocks = mn_calloc(2 * (size_t)g->n_tensors + 1, sizeof *blocks);
-    block **placed = mn_calloc(2 * (size_t)g->n_tensors + 1, sizeof *placed);
+    block *blocks = mn_calloc(3 * (size_t)g->n_tensors + 1, sizeof *blocks);
+    block **placed = mn_calloc(3 * (size_t)g->n_tensors + 1, sizeof *placed);
     int n = collect(g, blocks);
     qsort(blocks, (size_t)n, sizeof *blocks, by_size);
     for (int i = 0; i < n; i++) {

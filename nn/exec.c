@@ -172,9 +172,13 @@ void nn_graph_dump(const nn_graph *g, void (*line)(void *ctx, const char *text),
         const nn__step *s = &g->step[i];
         const nn_tensor *t = s->node->out[0];
         double ms = s->runs ? 1e3 * s->seconds / (double)s->runs : 0;
-        snprintf(text, sizeof text, "%5d %s %-18s %9.3f ms  %-22s %-5s at %zu  %s", i, s->backward ? "bwd" : "fwd",
+        const nn__place *place = s->again ? &g->again[t->id] : &g->value[t->id];
+        snprintf(text, sizeof text, "%5d %s %-18s %9.3f ms  %-22s %-5s at %zu  %s", i,
+                 s->backward ? "bwd"
+                 : s->again  ? "rep"
+                             : "fwd",
                  s->node->op->name, ms, mn_shape_text(t->shape, shape, sizeof shape), mn_dtype_name(t->dtype),
-                 g->value[t->id].offset, s->node->path);
+                 place->offset, s->node->path);
         line(ctx, text);
     }
 }

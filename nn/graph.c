@@ -58,7 +58,6 @@ void nn_graph_free(nn_graph *g)
     free(g->err_text);
     free(g->step);
     free(g->value);
-    free(g->grad);
     free(g->ready);
     free(g);
 }
@@ -194,6 +193,18 @@ static void add_name(nn_graph *g, nn__named **list, int *n, const char *name, nn
 
 // --- building ---
 
+void nn_segment_begin(nn_graph *g)
+{
+    mn_assert(!g->segment);
+    g->segment = ++g->n_segments;
+}
+
+void nn_segment_end(nn_graph *g)
+{
+    mn_assert(g->segment);
+    g->segment = 0;
+}
+
 nn_tensor *nn_input(nn_graph *g, const char *name, mn_dtype dtype, mn_shape shape)
 {
     if (g->err != MN_OK) return g->bad;
@@ -256,6 +267,7 @@ nn_tensor *nn_emit(nn_graph *g, const nn_op *op, const char *name, int n_in, nn_
     for (int i = 0; i < n_in; i++)
         n->in[i] = in[i];
     n->mode = g->cfg.mode;
+    n->segment = g->segment;
     n->path = unique_path(g, name);
     n->key = mn_rng_key(g->cfg.seed, n->path);
     if (op->attr_bytes) {

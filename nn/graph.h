@@ -43,6 +43,7 @@ typedef struct nn_graph_cfg {
     mn_dtype dtype;                 // compute type of activations: MN_F32 or MN_BF16
     uint64_t seed;                  // of dropout and drop path
     const struct nn_device *device; // where it runs; NULL: the CPU
+    int recompute;                  // values inside segments are computed again for backward (nn_segment_begin)
 } nn_graph_cfg;
 
 // All that a random number may depend on besides the node's path and the element.
@@ -65,6 +66,11 @@ void nn_output(nn_graph *g, const char *name, nn_tensor *t); // kept alive to th
 void nn_scope_push(nn_graph *g, const char *format, ...) MN_PRINTF(2, 3);
 void nn_scope_pop(nn_graph *g);
 nn_tensor *nn_reshape(nn_graph *g, nn_tensor *x, mn_shape s); // same memory, same count; one dimension may be -1
+// What is built between the two is a segment, usually a block of a network; segments do not overlap. With recompute in
+// its configuration, a plan keeps of a segment only what is read outside of it; before its backward calls the forward
+// calls that made the rest are run again. The same bits in less memory, at the cost of up to one more forward pass.
+void nn_segment_begin(nn_graph *g);
+void nn_segment_end(nn_graph *g);
 // Records the first error of building; returns a harmless tensor. For builders that check their arguments.
 nn_tensor *nn_graph_bad(nn_graph *g, const char *format, ...) MN_PRINTF(2, 3);
 
@@ -76,7 +82,9 @@ void nn_graph_set_sum(nn_graph *g, nn_sum_fn *sum, void *ctx);
 // Planning. loss NULL: forward only. Calls every op's prepare; the parameters must have been laid out before
 // (nn_params_layout), so build, then lay out, then plan.
 MN_MUST_CHECK mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss);
-size_t nn_graph_bytes(const nn_graph *g);  // arena, workspace and, on a GPU, the next batch
+// Arena, workspace and, on a GPU, the next batch; also when nn_graph_plan could not have them (MN_EMEM).
+size_t nn_graph_bytes(const nn_graph *g);
+size_t nn_graph_bytes_recomputed(const nn_graph *g); // the same, had it been planned with recompute
 uint64_t nn_graph_hash(const nn_graph *g); // of ops, shapes, paths, attributes and the order of collectives
 int nn_graph_steps(const nn_graph *g);     // length of the list
 // Step after which the gradient of a parameter is final; -1: it has none.
@@ -119,7 +127,7 @@ void nn_graph_timing(nn_graph *g, int on);
 // The same times for programs: each step of the program in its order, its mean time in one run.
 typedef struct nn_step_time {
     const char *op;
-    int backward;
+    int backward; // 0: forward, also one that is run again
     double seconds;
 } nn_step_time;
 void nn_graph_times(const nn_graph *g, void (*each)(void *ctx, const nn_step_time *t), void *ctx);

@@ -16,6 +16,7 @@ typedef struct nn__named {
 typedef struct nn__step {
     nn_node *node;
     int backward;
+    int again; // a forward call of a segment, for its backward
     nn_call call;
     double seconds; // accumulated while timing is on
     int64_t runs;
@@ -46,6 +47,7 @@ struct nn_graph {
     char scope[NN_PATH_MAX];
     size_t scope_end[32]; // length of scope before each push
     int scope_depth;
+    int segment, n_segments; // the one that is being built, 0: none
 
     mn_err err; // the first failure of building
     char *err_text;
@@ -54,7 +56,8 @@ struct nn_graph {
     nn_tensor *loss;
     nn__step *step;
     int n_steps, n_forward;
-    nn__place *value, *grad; // by tensor id
+    nn__place *value, *grad; // by tensor id, and three parts of one array
+    nn__place *again;        // of values computed again: theirs from its first step on
     void *arena, *work;
     size_t arena_bytes, work_bytes, input_bytes; // inputs lie at the start of the arena
     int *ready;                                  // by index of the parameter in the registry
@@ -88,6 +91,8 @@ void *nn__grad_at(const nn_graph *g, nn_tensor *t); // NULL: it has none
 // "scope.leaf" into text.
 mn_err nn__scoped(const nn_graph *g, const char *leaf, char *text, size_t size);
 nn_tensor *nn__new_tensor(nn_graph *g, mn_dtype t, mn_shape s);
+// Inserts the forward calls that are run again into the list; its backward calls are complete.
+void nn__recompute(nn_graph *g);
 // Places every used value and gradient: sets offsets and the size of the arena.
 void nn__place_all(nn_graph *g);
 

@@ -70,6 +70,7 @@ struct nn_node {
     void *state;      // of prepare
     unsigned grad_in; // bit i, set at plan time before prepare: din[i] will be wanted
     unsigned acc_in;  // and: backward will add into din[i] (nn_call.acc)
+    int segment;      // that it is in (nn_segment_begin); 0: none
 };
 
 // Adds a node named `name` in the current scope (made unique inside it by the builder). Returns its first output; the

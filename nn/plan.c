@@ -11,11 +11,10 @@
 
 typedef struct plan {
     nn_graph *g;
-    unsigned char *node_needed;        // by node
-    unsigned char *needs;              // by tensor id: a gradient can flow into it
-    unsigned char *has;                // by tensor id: its gradient has been written by an earlier backward step
-    unsigned char *param_has;          // by registry index
-    int *forward_step, *backward_step; // by node; -1: none
+    unsigned char *node_needed; // by node
+    unsigned char *needs;       // by tensor id: a gradient can flow into it
+    unsigned char *has;         // by tensor id: its gradient has been written by an earlier backward step
+    unsigned char *param_has;   // by registry index
 } plan;
 
 static int node_index(const nn_graph *g, const nn_node *n)
@@ -108,9 +107,7 @@ static void list_forward(plan *p)
 {
     nn_graph *g = p->g;
     for (int i = 0; i < g->n_nodes; i++) {
-        p->forward_step[i] = p->backward_step[i] = -1;
         if (!p->node_needed[i]) continue;
-        p->forward_step[i] = g->n_steps;
         add_step(p, g->node[i], 0);
     }
     g->n_forward = g->n_steps;
@@ -127,9 +124,7 @@ static void want_inputs(plan *p, nn_node *n, nn_call *call)
         if (!p->needs[root->id]) continue;
         unsigned char *has = &p->has[root->id];
         if (root->param) {
-            int index = param_index(g->params, root->param);
-            has = &p->param_has[index];
-            g->ready[index] = g->n_steps;
+            has = &p->param_has[param_index(g->params, root->param)];
         }
         n->grad_in |= 1u << k;
         if (*has) call->acc |= 1u << k;
@@ -152,10 +147,33 @@ static void list_backward(plan *p)
         if (!any || !p->node_needed[i]) continue;
         want_inputs(p, n, &call);
         if (!n->grad_in) continue;
-        p->backward_step[i] = g->n_steps;
         add_step(p, n, 1);
         g->step[g->n_steps - 1].call = call;
     }
+}
+
+// The last step that writes the gradient of a parameter.
+static void mark_ready(nn_graph *g)
+{
+    for (int s = g->n_forward; s < g->n_steps; s++) {
+        const nn_node *n = g->step[s].node;
+        for (int k = 0; k < n->n_in && g->step[s].backward; k++) {
+            const nn_tensor *root = n->in[k] ? nn__root(n->in[k]) : NULL;
+            if (n->grad_in & 1u << k && root->param) g->ready[param_index(g->params, root->param)] = s;
+        }
+    }
+}
+
+static void list_steps(plan *p)
+{
+    nn_graph *g = p->g;
+    mark_needed(p);
+    list_forward(p);
+    if (!g->loss) return;
+    mark_gradients(p);
+    list_backward(p);
+    if (g->cfg.recompute) nn__recompute(g);
+    mark_ready(g);
 }
 
 // --- how long each value and gradient lives ---
@@ -170,10 +188,16 @@ static void live(nn__place *place, int step)
     if (step > place->last) place->last = step;
 }
 
+// Where a value is in a step: where it was first made, until it is made again.
+static nn__place *value_place(nn_graph *g, nn_tensor *t, int step)
+{
+    int id = nn__root(t)->id;
+    return g->again[id].used && step >= g->again[id].first ? &g->again[id] : &g->value[id];
+}
+
 static void live_value(nn_graph *g, nn_tensor *t, int step)
 {
-    nn_tensor *root = nn__root(t);
-    if (!root->param) live(&g->value[root->id], step);
+    if (!nn__root(t)->param) live(value_place(g, t, step), step);
 }
 
 static void live_grad(nn_graph *g, nn_tensor *t, int step)
@@ -225,9 +249,16 @@ static void mark_lives(plan *p)
 
 // --- addresses ---
 
-static void bake(plan *p, nn__step *s)
+static void *value_at(nn_graph *g, nn_tensor *t, int step)
+{
+    const nn__place *place = value_place(g, t, step);
+    return place == &g->again[nn__root(t)->id] ? (char *)g->arena + place->offset : nn__value_at(g, t);
+}
+
+static void bake(plan *p, int step)
 {
     nn_graph *g = p->g;
+    nn__step *s = &g->step[step];
     nn_node *n = s->node;
     nn_call *c = &s->call;
     c->node = n;
@@ -236,9 +267,9 @@ static void bake(plan *p, nn__step *s)
     c->seed = g->cfg.seed;
     c->work = g->work;
     for (int k = 0; k < n->n_in; k++)
-        if (n->in[k]) c->in[k] = nn__value_at(g, n->in[k]);
+        if (n->in[k]) c->in[k] = value_at(g, n->in[k], step);
     for (int k = 0; k < n->n_out; k++)
-        c->out[k] = nn__value_at(g, n->out[k]);
+        c->out[k] = value_at(g, n->out[k], step);
     if (!s->backward) return;
     for (int k = 0; k < n->n_in; k++)
         if (n->grad_in & 1u << k) c->din[k] = nn__grad_at(g, n->in[k]);
@@ -273,12 +304,7 @@ static mn_err check(nn_graph *g, nn_tensor *loss)
 static mn_err build(plan *p)
 {
     nn_graph *g = p->g;
-    mark_needed(p);
-    list_forward(p);
-    if (g->loss) {
-        mark_gradients(p);
-        list_backward(p);
-    }
+    list_steps(p);
     MN_TRY(prepare_nodes(p));
     mark_lives(p);
     nn__place_all(g);
@@ -286,36 +312,43 @@ static mn_err build(plan *p)
     if (g->work_bytes) MN_TRY(g->device->alloc(g->device, &g->work, g->work_bytes, "the workspace of the plan"));
     MN_TRY(nn__away_new(g));
     for (int s = 0; s < g->n_steps; s++)
-        bake(p, &g->step[s]);
+        bake(p, s);
     // Inputs that are never fed, and the memory behind them, start as zeros.
     return g->device->fill(g->device, g->arena, 0, g->input_bytes);
 }
 
-mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss)
+static void plan_open(plan *p, nn_graph *g)
 {
-    MN_TRY(check(g, loss));
-    size_t nodes = (size_t)g->n_nodes + 1, tensors = (size_t)g->n_tensors + 1;
-    size_t params = (size_t)nn_params_count(g->params) + 1;
-    plan p = {.g = g,
-              .node_needed = mn_calloc(nodes, 1),
-              .needs = mn_calloc(tensors, 1),
-              .has = mn_calloc(tensors, 1),
-              .param_has = mn_calloc(params, 1),
-              .forward_step = mn_calloc(nodes, sizeof(int)),
-              .backward_step = mn_calloc(nodes, sizeof(int))};
-    g->loss = loss;
-    g->value = mn_calloc(tensors, sizeof *g->value);
-    g->grad = mn_calloc(tensors, sizeof *g->grad);
+    size_t tensors = (size_t)g->n_tensors + 1, params = (size_t)nn_params_count(g->params) + 1;
+    *p = (plan){.g = g,
+                .node_needed = mn_calloc((size_t)g->n_nodes + 1, 1),
+                .needs = mn_calloc(tensors, 1),
+                .has = mn_calloc(tensors, 1),
+                .param_has = mn_calloc(params, 1)};
+    g->value = mn_calloc(3 * tensors, sizeof *g->value);
+    g->grad = g->value + tensors;
+    g->again = g->grad + tensors;
     g->ready = mn_calloc(params, sizeof *g->ready);
     for (size_t i = 0; i < params; i++)
         g->ready[i] = -1;
+}
+
+static void plan_close(plan *p)
+{
+    free(p->node_needed);
+    free(p->needs);
+    free(p->has);
+    free(p->param_has);
+}
+
+mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss)
+{
+    plan p;
+    MN_TRY(check(g, loss));
+    g->loss = loss;
+    plan_open(&p, g);
     mn_err err = build(&p);
-    free(p.node_needed);
-    free(p.needs);
-    free(p.has);
-    free(p.param_has);
-    free(p.forward_step);
-    free(p.backward_step);
+    plan_close(&p);
     return err;
 }
 
@@ -323,7 +356,26 @@ mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss)
 
 size_t nn_graph_bytes(const nn_graph *g)
 {
-    return g->arena_bytes + g->work_bytes + (g->away ? g->input_bytes : 0);
+    return g->arena_bytes + g->work_bytes + (g->device->on_host ? 0 : g->input_bytes);
+}
+
+// The list and its memory are made on a copy that shares nodes and tensors: they are told again what they know.
+size_t nn_graph_bytes_recomputed(const nn_graph *g)
+{
+    plan p;
+    nn_graph other = *g;
+    other.cfg.recompute = 1;
+    other.step = NULL;
+    other.n_steps = other.n_forward = 0;
+    plan_open(&p, &other);
+    list_steps(&p);
+    mark_lives(&p);
+    nn__place_all(&other);
+    plan_close(&p);
+    free(other.step);
+    free(other.value);
+    free(other.ready);
+    return nn_graph_bytes(&other);
 }
 
 int nn_graph_steps(const nn_graph *g)

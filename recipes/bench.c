@@ -17,6 +17,7 @@ static const struct argp_option options[] = {
      0},
     {"device", 'D', "auto|cpu|cuda", 0, "step, ops: where to compute (default auto)", 0},
     {"no-graph", 'n', 0, 0, "step, ops: a GPU gets every step call by call instead of as a recorded graph", 0},
+    {"recompute", 'R', 0, 0, "step, ops: with train.recompute", 0},
     {"peak", 'k', "TFLOPS", 0, "step: what the device can do at most, to print the share of it", 0},
     {"batch", 'b', "N", 0,
      "step, ops: samples (default 8; wav2vec2 1); loader: 64; data: of a training over it (512, or all there are)", 0},
@@ -87,6 +88,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
         return choose_device(state, arg, &a->cfg.device);
     case 'n':
         a->cfg.no_graph = 1;
+        return 0;
+    case 'R':
+        a->cfg.recompute = 1;
         return 0;
     case 'k':
         return mien_positive(state, "--peak", arg, 1e6, &a->cfg.peak);

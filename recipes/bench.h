@@ -11,8 +11,9 @@ typedef struct mien_bench_cfg {
     int64_t batch, rounds; // batch 0: that of the model
     int device;            // as of mien_device_open
     int bf16, json, serve, profile, ops;
-    int no_graph; // a GPU gets every step call by call
-    double peak;  // 10^12 operations a second, to state the share of it; 0: not known
+    int no_graph;  // a GPU gets every step call by call
+    int recompute; // nn_graph_cfg
+    double peak;   // 10^12 operations a second, to state the share of it; 0: not known
 } mien_bench_cfg;
 
 MN_MUST_CHECK mn_err mien_bench_step(const mien_bench_cfg *cfg); // ops: the time of each operator instead

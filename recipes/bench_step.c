@@ -53,7 +53,8 @@ static mn_err bench_open(bench *b)
     mn_dtype t = cfg->bf16 ? MN_BF16 : MN_F32;
     MN_TRY(mien_device_open(NULL, cfg->device, &b->device));
     MN_TRY(gpu_memory(b->device, &b->before));
-    nn_graph_cfg graph = {.mode = infer ? NN_EVAL : NN_TRAIN, .dtype = t, .seed = 1, .device = b->device};
+    nn_graph_cfg graph = {
+        .mode = infer ? NN_EVAL : NN_TRAIN, .dtype = t, .seed = 1, .device = b->device, .recompute = cfg->recompute};
     b->params = nn_params_new(1);
     b->graph = nn_graph_new(b->params, &graph);
     nn_tensor *loss = b->model->build(b->graph, cfg->batch);
@@ -216,12 +217,13 @@ static mn_err print_memory(const bench *b, void (*line)(void *ctx, const char *w
 static mn_err print_json(const bench *b, const figures *f)
 {
     const mien_bench_cfg *cfg = b->cfg;
-    printf("{\"model\": \"%s\", \"batch\": %lld, \"precision\": \"%s\", \"device\": \"%s\", \"on\": \"%s\", "
-           "\"recorded\": %s, \"ms\": %.3f, \"ms_q1\": %.3f, \"ms_q3\": %.3f, \"samples_per_s\": %.4g, "
-           "\"tflops\": %.4g, ",
-           cfg->model, (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", b->device->name, b->device->text,
-           b->device->on_host || cfg->no_graph ? "false" : "true", 1e3 * f->median, 1e3 * f->low, 1e3 * f->high,
-           f->rate, f->tflops);
+    printf(
+        "{\"model\": \"%s\", \"batch\": %lld, \"precision\": \"%s\", \"device\": \"%s\", \"on\": \"%s\", "
+        "\"recorded\": %s, \"recompute\": %s, \"ms\": %.3f, \"ms_q1\": %.3f, \"ms_q3\": %.3f, \"samples_per_s\": %.4g, "
+        "\"tflops\": %.4g, ",
+        cfg->model, (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", b->device->name, b->device->text,
+        b->device->on_host || cfg->no_graph ? "false" : "true", cfg->recompute ? "true" : "false", 1e3 * f->median,
+        1e3 * f->low, 1e3 * f->high, f->rate, f->tflops);
     if (cfg->peak > 0) printf("\"share_of_peak\": %.3f, ", f->tflops / cfg->peak);
     printf("\"start_s\": %.2f, \"plan_bytes\": %zu, \"planned_bytes\": %zu, \"held_bytes\": %zu, "
            "\"used_bytes\": %zu, \"memory\": {",
@@ -235,10 +237,11 @@ static mn_err print_json(const bench *b, const figures *f)
 static mn_err print_text(const bench *b, const figures *f)
 {
     const mien_bench_cfg *cfg = b->cfg;
-    printf("%s batch %lld %s%s%s%s: %.*f ms a step (quartiles %.*f to %.*f), %.4g samples/s", cfg->model,
+    printf("%s batch %lld %s%s%s%s%s: %.*f ms a step (quartiles %.*f to %.*f), %.4g samples/s", cfg->model,
            (long long)cfg->batch, cfg->bf16 ? "bf16" : "fp32", b->device->on_host ? "" : " on ", b->device->text,
-           !b->device->on_host && cfg->no_graph ? ", not recorded" : "", f->median < 0.1 ? 3 : 1, 1e3 * f->median,
-           f->median < 0.1 ? 3 : 1, 1e3 * f->low, f->median < 0.1 ? 3 : 1, 1e3 * f->high, f->rate);
+           !b->device->on_host && cfg->no_graph ? ", not recorded" : "", cfg->recompute ? ", recomputed" : "",
+           f->median < 0.1 ? 3 : 1, 1e3 * f->median, f->median < 0.1 ? 3 : 1, 1e3 * f->low, f->median < 0.1 ? 3 : 1,
+           1e3 * f->high, f->rate);
     if (f->tflops > 0) printf(", %.3g TFLOP/s", f->tflops);
     if (f->tflops > 0 && cfg->peak > 0) printf(" (%.1f %% of %g)", 100 * f->tflops / cfg->peak, cfg->peak);
     printf(", first step %.2f s after the start, plan %.0f MiB", b->start_s, mib(nn_graph_bytes(b->graph)));

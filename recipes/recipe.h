@@ -42,6 +42,7 @@ typedef struct mien_common {
     double warmup_epochs, warmup_lr, min_lr, gamma;
     mn_floats milestones;
     int64_t steps, epochs, batch, loader_threads;
+    int recompute;
     double mixup, cutmix, mix_probability, cutmix_share;
     int64_t save_every, keep;
     int select;

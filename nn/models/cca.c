@@ -57,13 +57,16 @@ static nn_tensor *mlp(nn_graph *g, const nn_cca_cfg *cfg, nn_tensor *x)
 static nn_tensor *block(nn_graph *g, const nn_cca_cfg *cfg, nn_tensor *q, nn_tensor *kv)
 {
     int released = cfg->form == NN_CCA_RELEASED;
+    nn_segment_begin(g);
     nn_tensor *a = attend(g, cfg, q, kv);
     // The released self attention block adds the attention's output to its own norm, never the input.
     nn_tensor *skip = released && !kv ? a : q;
     a = nn_residual(g, skip, nn_layernorm(g, a, EPS, "norm1"), cfg->drop_path, "drop_path1");
     // Its cross attention block starts the second addition from the query again.
     skip = released && kv ? q : a;
-    return nn_residual(g, skip, nn_layernorm(g, mlp(g, cfg, a), EPS, "norm2"), cfg->drop_path, "drop_path2");
+    a = nn_residual(g, skip, nn_layernorm(g, mlp(g, cfg, a), EPS, "norm2"), cfg->drop_path, "drop_path2");
+    nn_segment_end(g);
+    return a;
 }
 
 static nn_tensor *layer(nn_graph *g, const nn_cca_cfg *cfg, int index, nn_tensor *q, nn_tensor *kv)

@@ -156,10 +156,12 @@ static nn_tensor *mlp(nn_graph *g, const nn_swin_cfg *cfg, nn_tensor *x, int sta
 static void block(nn_graph *g, const nn_swin_cfg *cfg, stream *s, int stage, int64_t index, float drop)
 {
     nn_scope_push(g, "blocks.%lld", (long long)index);
+    nn_segment_begin(g);
     s->branch = attention(g, cfg, norm_stream(g, s, "norm1"), stage, index);
     s->drop = drop;
     s->branch = mlp(g, cfg, norm_stream(g, s, "norm2"), stage);
     s->drop = drop;
+    nn_segment_end(g);
     nn_scope_pop(g);
 }
 

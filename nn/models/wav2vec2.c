@@ -184,7 +184,9 @@ static nn_tensor *encode(nn_graph *g, const nn_wav2vec2_cfg *cfg, nn_tensor *x, 
     for (int64_t i = 0; i < cfg->layers; i++) {
         nn_scope_push(g, "layers.%lld", (long long)i);
         nn_params_layer(nn_graph_params(g), (int)i + 1);
+        nn_segment_begin(g);
         x = cfg->stable ? pre_norm_layer(g, cfg, x, &branch, valid) : post_norm_layer(g, cfg, x, valid);
+        nn_segment_end(g);
         nn_scope_pop(g);
     }
     nn_params_layer(nn_graph_params(g), nn_wav2vec2_layers(cfg));

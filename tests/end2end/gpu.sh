@@ -115,9 +115,16 @@ devices() {
   # The batch that it says would fit does; nothing was run with the one that does not.
   CUDA_PORT_MEMORY_MB=12 ends 70 on_gpu 1 simmim large train.steps=1 train.batch=120 eval.split=
   fits=$(fitting) && [ "$fits" -lt 120 ] || wrong "nothing is said to fit"
+  tells "; with train.recompute=true about train.batch="
   [ ! -s "$(metrics large)" ] || wrong "a step was run"
   CUDA_PORT_MEMORY_MB=12 ends 0 on_gpu 1 simmim fits train.steps=1 "train.batch=$fits" eval.split=
   tells "of its 12 MiB planned"
+  # And so does what it says of recomputation.
+  CUDA_PORT_MEMORY_MB=12 ends 70 on_gpu 1 simmim kept train.steps=1 train.batch=16 eval.split=
+  tells "; train.recompute=true needs"
+  CUDA_PORT_MEMORY_MB=12 ends 0 on_gpu 1 simmim again train.steps=1 train.batch=16 eval.split= train.recompute=true
+  CUDA_PORT_MEMORY_MB=12 ends 70 on_gpu 1 simmim much train.steps=1 train.batch=120 eval.split= train.recompute=true
+  ! grep -q 'train.recompute=true needs\|with train.recompute' "$work/out" || wrong "what is on is offered"
   ends 0 on_gpu 1 simmim dry --dry-run
   tells "GPU memory"
 }
