@@ -12,7 +12,6 @@
 #include <float.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 typedef struct bench {
@@ -41,24 +40,6 @@ static mn_err open_folder(bench *b, const char *where)
     MN_TRY(mn_dir_make(b->dir));
     return dist_ckpt_open(
         &b->ckpt, &(dist_ckpt_cfg){.dir = b->dir, .keep = 1, .attempt = 1, .params = b->params, .optim = b->optim});
-}
-
-static void remove_tree(const char *path)
-{
-    char **names;
-    int64_t n;
-    if (mn_dir_list(path, &names, &n) != MN_OK) return;
-    for (int64_t i = 0; i < n; i++) {
-        char *inner = mn_sprintf("%s/%s", path, names[i]);
-        struct stat info;
-        if (lstat(inner, &info) == 0 && S_ISDIR(info.st_mode))
-            remove_tree(inner);
-        else
-            (void)unlink(inner); // what stays is seen when its folder stays
-        free(inner);
-    }
-    mn_names_free(names, n);
-    (void)rmdir(path);
 }
 
 typedef struct times {
@@ -111,6 +92,15 @@ static void print(const mien_bench_cfg *cfg, const bench *b, const times *t)
                cfg->model, bytes / 1e6, 1e3 * stall, durable, bytes / 1e6 / durable, load, bytes / 1e6 / load);
 }
 
+// The first failure is the one to report.
+static mn_err remove_folder(const char *folder, mn_err err)
+{
+    char first[1024];
+    snprintf(first, sizeof first, "%s", err == MN_OK ? "" : mn_errmsg());
+    mn_err removed = mn_tree_remove(folder);
+    return err == MN_OK ? removed : mn_fail(err, "%s", first);
+}
+
 mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where)
 {
     bench b = {0};
@@ -129,7 +119,7 @@ mn_err mien_bench_checkpoint(const mien_bench_cfg *cfg, const char *where)
     }
     if (err == MN_OK) print(cfg, &b, &t);
     dist_ckpt_close(b.ckpt);
-    if (b.folder) remove_tree(b.folder);
+    if (b.folder) err = remove_folder(b.folder, err);
     nn_optim_free(b.optim);
     nn_graph_free(b.graph);
     nn_params_free(b.params);

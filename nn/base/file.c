@@ -282,8 +282,21 @@ static mn_err cannot_remove(const char *path)
     return mn_fail(MN_EIO, "cannot remove %s: %s", path, strerror(errno));
 }
 
+static mn_err remove_files(int folder, const char *path, int deep);
+
+static mn_err remove_folder(int folder, const char *path, const char *name)
+{
+    char *inner = mn_sprintf("%s/%s", path, name);
+    int fd = openat(folder, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    mn_err err = fd < 0 ? cannot_remove(inner) : remove_files(fd, inner, 1);
+    if (fd >= 0) close(fd); // opened for reading: nothing can be lost
+    if (err == MN_OK && unlinkat(folder, name, AT_REMOVEDIR)) err = cannot_remove(inner);
+    free(inner);
+    return err;
+}
+
 // Names are looked up below the opened folder: one that is exchanged for a link meanwhile leads nowhere else.
-static mn_err remove_files(int folder, const char *path)
+static mn_err remove_files(int folder, const char *path, int deep)
 {
     char **names;
     int64_t n;
@@ -292,18 +305,29 @@ static mn_err remove_files(int folder, const char *path)
     MN_TRY(list_folder(copy, path, &names, &n));
     mn_err err = MN_OK;
     for (int64_t i = 0; i < n && err == MN_OK; i++)
-        if (unlinkat(folder, names[i], 0)) err = cannot_remove(path);
+        if (unlinkat(folder, names[i], 0))
+            err = deep && errno == EISDIR ? remove_folder(folder, path, names[i]) : cannot_remove(path);
     mn_names_free(names, n);
+    return err;
+}
+
+static mn_err remove_path(const char *path, int deep)
+{
+    int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (folder < 0 && (errno == ELOOP || errno == ENOTDIR)) return unlink(path) ? cannot_remove(path) : MN_OK;
+    if (folder < 0) return cannot_remove(path);
+    mn_err err = remove_files(folder, path, deep);
+    close(folder); // opened for reading: nothing can be lost
+    if (err == MN_OK && rmdir(path)) err = cannot_remove(path);
     return err;
 }
 
 mn_err mn_dir_remove(const char *path)
 {
-    int folder = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (folder < 0 && (errno == ELOOP || errno == ENOTDIR)) return unlink(path) ? cannot_remove(path) : MN_OK;
-    if (folder < 0) return cannot_remove(path);
-    mn_err err = remove_files(folder, path);
-    close(folder); // opened for reading: nothing can be lost
-    if (err == MN_OK && rmdir(path)) err = cannot_remove(path);
-    return err;
+    return remove_path(path, 0);
+}
+
+mn_err mn_tree_remove(const char *path)
+{
+    return remove_path(path, 1);
 }

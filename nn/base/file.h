@@ -54,5 +54,7 @@ void mn_names_free(char **names, int64_t n);
 // Removes a folder and the files in it; a folder inside it is an error, for nothing here writes one. A link or a file of
 // that name is removed itself, never what it points to.
 MN_MUST_CHECK mn_err mn_dir_remove(const char *path);
+// The same with the folders in it.
+MN_MUST_CHECK mn_err mn_tree_remove(const char *path);
 
 #endif

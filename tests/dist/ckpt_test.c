@@ -37,28 +37,10 @@ static void make_root(void)
     omp_set_num_threads(1);                 // a team of threads does not live on in a forked child
 }
 
-static void remove_tree(const char *path)
-{
-    char **names;
-    int64_t n;
-    if (mn_dir_list(path, &names, &n) != MN_OK) return;
-    for (int64_t i = 0; i < n; i++) {
-        char *inner = mn_sprintf("%s/%s", path, names[i]);
-        struct stat info;
-        if (lstat(inner, &info) == 0 && S_ISDIR(info.st_mode))
-            remove_tree(inner);
-        else
-            unlink(inner);
-        free(inner);
-    }
-    mn_names_free(names, n);
-    rmdir(path);
-}
-
 static void remove_root(void)
 {
     cr_assert_eq(chdir(*root == '/' ? "/" : ".."), 0);
-    remove_tree(root);
+    (void)!mn_tree_remove(root);
 }
 
 TestSuite(ckpt, .init = make_root, .fini = remove_root, .timeout = 120);
@@ -535,7 +517,7 @@ Test(ckpt, killed_anywhere_the_newest_valid_one_is_found)
     int kills = 0;
     for (size_t i = 0; i < sizeof points / sizeof points[0]; i++)
         for (int nth = 1; nth <= 16; nth++) {
-            remove_tree("run/ckpt");
+            cr_assert_eq(mn_tree_remove("run/ckpt"), MN_OK);
             cr_assert_eq(mn_dir_make("run/ckpt"), MN_OK);
             cr_assert_eq(save(1, 3), MN_OK);
             int status = save_with_fault(points[i], nth, "kill", 4, 4);
@@ -555,7 +537,7 @@ Test(ckpt, failing_anywhere_leaves_the_old_one)
     int failures = 0;
     for (size_t i = 0; i + 1 < sizeof points / sizeof points[0]; i++)
         for (int nth = 1; nth <= 16; nth++) {
-            remove_tree("run/ckpt");
+            cr_assert_eq(mn_tree_remove("run/ckpt"), MN_OK);
             cr_assert_eq(mn_dir_make("run/ckpt"), MN_OK);
             cr_assert_eq(save(1, 3), MN_OK);
             int status = save_with_fault(points[i], nth, "fail", 4, 4);
@@ -573,7 +555,7 @@ Test(ckpt, setting_aside_may_fail)
 {
     static const char *const actions[] = {"fail", "kill"};
     for (int i = 0; i < 2; i++) {
-        remove_tree("run/ckpt");
+        cr_assert_eq(mn_tree_remove("run/ckpt"), MN_OK);
         cr_assert_eq(mn_dir_make("run/ckpt"), MN_OK);
         cr_assert_eq(save_from(0, 1, 9, 1, 6), MN_OK);
         cr_expect_neq(save_with_fault("ckpt.aside", 2, actions[i], 4, 4), 0);

@@ -144,8 +144,14 @@ Test(file, folders)
     cr_expect_neq(mn_dir_remove("x"), MN_OK); // has a folder inside: nothing is removed
     cr_expect_eq(access("x/y/z/a", F_OK), 0);
     cr_expect_eq(mn_dir_remove("x/y/z"), MN_OK);
-    cr_expect_eq(mn_dir_remove("x/y"), MN_OK);
-    cr_expect_eq(mn_dir_remove("x"), MN_OK);
+    cr_expect_eq(mn_dir_make("kept"), MN_OK);
+    cr_expect_eq(mn_file_replace("kept/file", "", 0), MN_OK);
+    cr_expect_eq(mn_dir_make("x/y/w"), MN_OK);
+    cr_expect_eq(mn_file_replace("x/y/w/a", "", 0), MN_OK);
+    cr_expect_eq(symlink("../../kept", "x/y/link"), 0);
+    cr_expect_eq(mn_tree_remove("x"), MN_OK, "%s", mn_errmsg());
+    cr_expect_eq(access("kept/file", F_OK), 0);
+    cr_expect_eq(mn_dir_remove("kept"), MN_OK);
     cr_expect_eq(mn_dir_list("x", &names, &n), MN_ENOINPUT);
 }
 
