@@ -33,7 +33,8 @@ enum { // bits of label_mask: which targets of the record are valid
     DATA_HAS_AU0 = 1 << 16 // .. << 27: one bit per action unit
 };
 #define DATA_AUS 12
-#define DATA_VOTES 10 // of FER+: eight expressions, unknown, no face
+#define DATA_ATTRIBUTES 40 // of CelebA
+#define DATA_VOTES 10      // of FER+: eight expressions, unknown, no face
 #define DATA_EXPRESSIONS 8
 
 typedef struct data_video {    // one row of /video

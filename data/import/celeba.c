@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { DEPTH = 4, PUBLISHED = 202599, ATTRIBUTES = DATA__CELEBA_ATTRIBUTES };
+enum { DEPTH = 4, PUBLISHED = 202599, ATTRIBUTES = DATA_ATTRIBUTES };
 
 typedef struct face {
     const char *name;

@@ -1,51 +1,11 @@
 #include "data/import/celeba_lists.h"
 
+#include "data/label.h"
 #include "nn/base/mem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-const char *const data__celeba_attribute[DATA__CELEBA_ATTRIBUTES] = {"5_o_Clock_Shadow",
-                                                                     "Arched_Eyebrows",
-                                                                     "Attractive",
-                                                                     "Bags_Under_Eyes",
-                                                                     "Bald",
-                                                                     "Bangs",
-                                                                     "Big_Lips",
-                                                                     "Big_Nose",
-                                                                     "Black_Hair",
-                                                                     "Blond_Hair",
-                                                                     "Blurry",
-                                                                     "Brown_Hair",
-                                                                     "Bushy_Eyebrows",
-                                                                     "Chubby",
-                                                                     "Double_Chin",
-                                                                     "Eyeglasses",
-                                                                     "Goatee",
-                                                                     "Gray_Hair",
-                                                                     "Heavy_Makeup",
-                                                                     "High_Cheekbones",
-                                                                     "Male",
-                                                                     "Mouth_Slightly_Open",
-                                                                     "Mustache",
-                                                                     "Narrow_Eyes",
-                                                                     "No_Beard",
-                                                                     "Oval_Face",
-                                                                     "Pale_Skin",
-                                                                     "Pointy_Nose",
-                                                                     "Receding_Hairline",
-                                                                     "Rosy_Cheeks",
-                                                                     "Sideburns",
-                                                                     "Smiling",
-                                                                     "Straight_Hair",
-                                                                     "Wavy_Hair",
-                                                                     "Wearing_Earrings",
-                                                                     "Wearing_Hat",
-                                                                     "Wearing_Lipstick",
-                                                                     "Wearing_Necklace",
-                                                                     "Wearing_Necktie",
-                                                                     "Young"};
 
 // The head line
 
@@ -59,8 +19,8 @@ static void name_word(char **list, const char *word, size_t n)
 
 static int attribute_of(data__text t)
 {
-    for (int k = 0; k < DATA__CELEBA_ATTRIBUTES; k++)
-        if (data__csv_column(&t, 1, data__celeba_attribute[k]) == 0) return k;
+    for (int k = 0; k < DATA_ATTRIBUTES; k++)
+        if (data__csv_column(&t, 1, data_attribute[k]) == 0) return k;
     return -1;
 }
 
@@ -69,7 +29,7 @@ static mn_err find_attributes(data__celeba_list *list, int64_t line, const data_
 {
     char *missing = NULL, *unknown = NULL;
     int *column = list->column + 1;
-    for (int k = 0; k < DATA__CELEBA_ATTRIBUTES; k++)
+    for (int k = 0; k < DATA_ATTRIBUTES; k++)
         column[k] = -1;
     for (int i = 0; i < n; i++) {
         int k = i == name ? -1 : attribute_of(fields[i]);
@@ -78,8 +38,8 @@ static mn_err find_attributes(data__celeba_list *list, int64_t line, const data_
         else if (i != name)
             name_word(&unknown, fields[i].p, fields[i].n);
     }
-    for (int k = 0; k < DATA__CELEBA_ATTRIBUTES; k++)
-        if (column[k] < 0) name_word(&missing, data__celeba_attribute[k], strlen(data__celeba_attribute[k]));
+    for (int k = 0; k < DATA_ATTRIBUTES; k++)
+        if (column[k] < 0) name_word(&missing, data_attribute[k], strlen(data_attribute[k]));
     mn_err err = MN_OK;
     if (missing || unknown)
         err =
@@ -97,7 +57,7 @@ static mn_err read_head(data__celeba_list *list, int64_t line, const data__text 
     if (list->csv && name < 0) name = 0;
     list->has_head = 1;
     list->n_columns = list->n_values + 1;
-    if (list->n_values == DATA__CELEBA_ATTRIBUTES) {
+    if (list->n_values == DATA_ATTRIBUTES) {
         MN_TRY(find_attributes(list, line, fields, n, name));
         for (int k = 1; !list->csv && k <= list->n_values; k++)
             list->column[k]++; // a row has its name first
@@ -124,7 +84,7 @@ static int read_values(const data__celeba_list *list, const data__text *fields, 
 
 static void read_row(const data__celeba_list *list, int64_t line, const data__text *fields, int n)
 {
-    int64_t values[DATA__CELEBA_ATTRIBUTES];
+    int64_t values[DATA_ATTRIBUTES];
     char detail[64];
     if (n != list->n_columns) {
         (void)snprintf(detail, sizeof(detail), "%d columns, not %d", n, list->n_columns);
@@ -145,17 +105,17 @@ mn_err data__celeba_row(data__celeba_list *list, int64_t line, const data__text 
 
 mn_err data__celeba_line(data__celeba_list *list, int64_t number, data__text line)
 {
-    data__text fields[DATA__CELEBA_ATTRIBUTES + 1];
-    int attributes = list->n_values == DATA__CELEBA_ATTRIBUTES;
+    data__text fields[DATA_ATTRIBUTES + 1];
+    int attributes = list->n_values == DATA_ATTRIBUTES;
     if (attributes && number == 1) {
         if (!data__integer(line, &list->promised)) list->promised = 0;
         return MN_OK;
     }
     if (data__trim(line).n == 0) return MN_OK;
     if (!attributes && !list->has_head) MN_TRY(read_head(list, number, NULL, 0)); // it has none
-    int n = data__fields(line, ' ', fields, DATA__CELEBA_ATTRIBUTES + 1);
-    if (!list->has_head && n > DATA__CELEBA_ATTRIBUTES)
+    int n = data__fields(line, ' ', fields, DATA_ATTRIBUTES + 1);
+    if (!list->has_head && n > DATA_ATTRIBUTES)
         return mn_fail(MN_EDATA, "%s:%lld: %d names of attributes, not %d", list->file, (long long)number, n,
-                       DATA__CELEBA_ATTRIBUTES);
+                       DATA_ATTRIBUTES);
     return data__celeba_row(list, number, fields, n);
 }

@@ -8,9 +8,6 @@
 #include "data/import/importer.h"
 #include "data/import/text.h"
 
-#define DATA__CELEBA_ATTRIBUTES 40
-extern const char *const data__celeba_attribute[DATA__CELEBA_ATTRIBUTES]; // in the order of the columns published
-
 typedef struct data__celeba_ops {
     void (*row)(void *ctx, int64_t line, data__text name, const int64_t *values);
     void (*bad)(void *ctx, int64_t line, data__reason reason, const char *detail);
@@ -23,9 +20,9 @@ typedef struct data__celeba_list {
     int n_values; // 40: attributes (.txt: lines of the number of rows and of names), 1: partition or identity (.txt: no head)
     const data__celeba_ops *ops;
     void *ctx;
-    int has_head, n_columns;                 // read; columns of a row
-    int column[DATA__CELEBA_ATTRIBUTES + 1]; // of the name and of each value, in the order published
-    int64_t promised;                        // the number of rows that the list says it has, 0 if it does not
+    int has_head, n_columns;         // read; columns of a row
+    int column[DATA_ATTRIBUTES + 1]; // of the name and of each value, in the order published
+    int64_t promised;                // the number of rows that the list says it has, 0 if it does not
 } data__celeba_list;
 
 // The head line or a row. Attributes are known by their names in the head line, in any order; MN_EDATA names those that it

@@ -1,6 +1,7 @@
 // CelebA: aligned faces 000001.jpg and on, and the five text lists with their different headers and runs of spaces. A
 // person has about twenty pictures, all in one partition; attributes are what the face has, and chance for what it
 // cannot have.
+#include "data/label.h"
 #include "data/synth/output.h"
 
 #include "nn/base/file.h"
@@ -10,48 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ATTRIBUTES = 40, PER_PERSON = 20 };
-
-static const char *const attributes[ATTRIBUTES] = {"5_o_Clock_Shadow",
-                                                   "Arched_Eyebrows",
-                                                   "Attractive",
-                                                   "Bags_Under_Eyes",
-                                                   "Bald",
-                                                   "Bangs",
-                                                   "Big_Lips",
-                                                   "Big_Nose",
-                                                   "Black_Hair",
-                                                   "Blond_Hair",
-                                                   "Blurry",
-                                                   "Brown_Hair",
-                                                   "Bushy_Eyebrows",
-                                                   "Chubby",
-                                                   "Double_Chin",
-                                                   "Eyeglasses",
-                                                   "Goatee",
-                                                   "Gray_Hair",
-                                                   "Heavy_Makeup",
-                                                   "High_Cheekbones",
-                                                   "Male",
-                                                   "Mouth_Slightly_Open",
-                                                   "Mustache",
-                                                   "Narrow_Eyes",
-                                                   "No_Beard",
-                                                   "Oval_Face",
-                                                   "Pale_Skin",
-                                                   "Pointy_Nose",
-                                                   "Receding_Hairline",
-                                                   "Rosy_Cheeks",
-                                                   "Sideburns",
-                                                   "Smiling",
-                                                   "Straight_Hair",
-                                                   "Wavy_Hair",
-                                                   "Wearing_Earrings",
-                                                   "Wearing_Hat",
-                                                   "Wearing_Lipstick",
-                                                   "Wearing_Necklace",
-                                                   "Wearing_Necktie",
-                                                   "Young"};
+enum { ATTRIBUTES = DATA_ATTRIBUTES, PER_PERSON = 20 };
 
 typedef struct item { // of the lists
     int person, partition;
@@ -70,7 +30,7 @@ typedef struct celeba_ctx {
 static void set(int8_t *attribute, const char *name, int on)
 {
     int k = 0;
-    while (k < ATTRIBUTES && strcmp(attributes[k], name) != 0)
+    while (k < ATTRIBUTES && strcmp(data_attribute[k], name) != 0)
         k++;
     mn_assert(k < ATTRIBUTES);
     attribute[k] = on ? 1 : -1;
@@ -175,7 +135,7 @@ static mn_err write_attributes(const celeba_ctx *c)
     data__text t = {0};
     data__text_add(&t, "%lld\n", (long long)c->cfg->images);
     for (int k = 0; k < ATTRIBUTES; k++)
-        data__text_add(&t, "%s ", attributes[k]);
+        data__text_add(&t, "%s ", data_attribute[k]);
     for (int64_t i = 0; i < c->cfg->images; i++) {
         data__text_add(&t, "\n%06lld.jpg", (long long)i + 1);
         for (int k = 0; k < ATTRIBUTES; k++)
