@@ -159,7 +159,7 @@ mn_err nn_cuda_adamw(const nn_adamw *a, void *stream)
 
 // --- to bf16 and back -------------------------------------------------------------------------------------------------
 // 4 bytes read and 2 written an element, or the other way round: 8 elements a thread.
-__global__ static void narrow(nn_bf16 *to, const float *from, int64_t n)
+template <typename To, typename From> __device__ static void convert(To *to, const From *from, int64_t n)
 {
     constexpr int V = nn_cuda_vec<nn_bf16>::N;
     int64_t at = nn_cuda_index() * V;
@@ -170,29 +170,24 @@ __global__ static void narrow(nn_bf16 *to, const float *from, int64_t n)
         nn_cuda_write<V>(to + at, v, 0);
     } else {
         for (; at < n; at++)
-            to[at] = (nn_bf16)from[at];
+            to[at] = (To)from[at];
     }
+}
+
+__global__ static void narrow(nn_bf16 *to, const float *from, int64_t n)
+{
+    convert(to, from, n);
+}
+
+__global__ static void widen(float *to, const nn_bf16 *from, int64_t n)
+{
+    convert(to, from, n);
 }
 
 mn_err nn_cuda_narrow(mn_bf16 *to, const float *from, int64_t n, void *stream)
 {
     return NN_LAUNCH(narrow, nn_cuda_blocks(n, (int64_t)NN_CUDA_THREADS * 8), NN_CUDA_THREADS, 0, stream, (nn_bf16 *)to,
                      from, n);
-}
-
-__global__ static void widen(float *to, const nn_bf16 *from, int64_t n)
-{
-    constexpr int V = nn_cuda_vec<nn_bf16>::N;
-    int64_t at = nn_cuda_index() * V;
-
-    if (at + V <= n) {
-        float v[V];
-        nn_cuda_read<V>(v, from + at);
-        nn_cuda_write<V>(to + at, v, 0);
-    } else {
-        for (; at < n; at++)
-            to[at] = (float)from[at];
-    }
 }
 
 mn_err nn_cuda_widen(float *to, const mn_bf16 *from, int64_t n, void *stream)
