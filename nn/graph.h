@@ -85,8 +85,8 @@ MN_MUST_CHECK mn_err nn_graph_plan(nn_graph *g, nn_tensor *loss);
 // Arena, workspace and, on a GPU, the next batch; also when nn_graph_plan could not have them (MN_EMEM).
 size_t nn_graph_bytes(const nn_graph *g);
 size_t nn_graph_bytes_recomputed(const nn_graph *g); // the same, had it been planned with recompute
-uint64_t nn_graph_hash(const nn_graph *g); // of ops, shapes, paths, attributes and the order of collectives
-int nn_graph_steps(const nn_graph *g);     // length of the list
+uint64_t nn_graph_hash(const nn_graph *g);           // of ops, shapes, paths, attributes and the order of collectives
+int nn_graph_steps(const nn_graph *g);               // length of the list
 // Step after which the gradient of a parameter is final; -1: it has none.
 int nn_graph_ready_step(const nn_graph *g, const struct nn_param *p);
 // Parameters in the order in which backward completes them (of the built, not necessarily planned, graph: the order
